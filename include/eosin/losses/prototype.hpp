@@ -1,0 +1,123 @@
+#pragma once
+
+// Prototype regularisers: how far trained log prototypes L [C x G] have moved from the fitted prototypes T0 [C x G].
+//
+//   softmax_mse   mean_cg (R - R0)^2,  R = softmax_g(L), R0 = T0 / sum_g T0    dL = R (D - sum_g D R), D = 2 (R - R0)/(C G)
+//   exp_mse       mean_cg (exp(L) - T0)^2                                      dL = 2 (exp(L) - T0) exp(L) / (C G)
+//   pearson       -mean_g corr over the types of E and T0 / sum(T0)            dE by losses/pearson.hpp, eps 1e-16
+//
+// Entries with T0 = 0 are masked prototypes (layers/prototype_head.hpp) and take no part in the first two.
+// Derivation: docs/derivations/prototype_regularisers.md.
+
+#include <eosin/core/context.hpp>
+#include <eosin/losses/pearson.hpp>
+#include <eosin/math/exponential.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+namespace eosin::losses {
+
+enum class PrototypeLoss { off, softmax_mse, exp_mse, pearson };
+
+/// The reference T0 prepared for its regulariser.
+template <class T>
+class PrototypeRegulariser {
+ public:
+  PrototypeRegulariser() = default;
+
+  /// `reference` T0 [C x G] >= 0; each type must have a positive entry unless `kind` is off.
+  PrototypeRegulariser(PrototypeLoss kind, MatrixView<const double> reference) : kind_(kind) {
+    if (kind == PrototypeLoss::off) return;
+    reference_ = Matrix<T>(reference.rows(), reference.cols());
+    double total = 0;
+    for (Index c = 0; c < reference.rows(); ++c)
+      for (Index g = 0; g < reference.cols(); ++g) total += reference(c, g);
+    for (Index c = 0; c < reference.rows(); ++c) {
+      double sum = 0;
+      for (Index g = 0; g < reference.cols(); ++g) sum += reference(c, g);
+      require_value(sum > 0 && std::isfinite(sum), "PrototypeRegulariser",
+                    "prototype " + std::to_string(c) + " sums to " + std::to_string(sum));
+      const double scale = kind == PrototypeLoss::softmax_mse ? sum : kind == PrototypeLoss::pearson ? total : 1.0;
+      for (Index g = 0; g < reference.cols(); ++g) reference_(c, g) = static_cast<T>(reference(c, g) / scale);
+    }
+  }
+
+  PrototypeLoss kind() const { return kind_; }
+
+  /// Value; weight * gradient is added to d_log (softmax_mse, exp_mse) or to d_expression (pearson). `expression` is E,
+  /// masked. Empty gradients are not computed.
+  double operator()(CpuContext& context, MatrixView<const T> log_prototypes, MatrixView<const T> expression, T weight,
+                    MatrixView<T> d_log, MatrixView<T> d_expression) const {
+    switch (kind_) {
+      case PrototypeLoss::off: return 0;
+      case PrototypeLoss::softmax_mse: return softmax_mse(context, log_prototypes, weight, d_log);
+      case PrototypeLoss::exp_mse: return exp_mse(context, log_prototypes, weight, d_log);
+      case PrototypeLoss::pearson: break;
+    }
+    PearsonOptions<T> options{.eps = 1e-16, .weight = weight, .gradient = d_expression, .accumulate = true};
+    return pearson<T>(context, expression, reference_.view(), options);
+  }
+
+ private:
+  double softmax_mse(CpuContext& context, MatrixView<const T> logs, T weight, MatrixView<T> d_log) const {
+    const Index genes = logs.cols();
+    const T scale = T(2) * weight / static_cast<T>(logs.size());
+    const double sum = context.parallel_sum<double>(logs.rows(), 1, [&](Index c, Index) {
+      const T* l = logs.row(c).data();
+      const T* r0 = reference_.row(c).data();
+      T largest = -std::numeric_limits<T>::infinity();
+      for (Index g = 0; g < genes; ++g) largest = r0[g] > T(0) ? std::max(largest, l[g]) : largest;
+      std::vector<T> share(static_cast<std::size_t>(genes));
+      for (Index g = 0; g < genes; ++g) share[static_cast<std::size_t>(g)] = math::exp(std::min(l[g] - largest, T(0)));
+      double total = 0;
+      for (Index g = 0; g < genes; ++g) {
+        if (!(r0[g] > T(0))) share[static_cast<std::size_t>(g)] = T(0);
+        total += static_cast<double>(share[static_cast<std::size_t>(g)]);
+      }
+      double squares = 0;
+      double inner = 0;
+      for (Index g = 0; g < genes; ++g) {
+        T& r = share[static_cast<std::size_t>(g)];
+        r = static_cast<T>(static_cast<double>(r) / total);
+        const double difference = static_cast<double>(r) - static_cast<double>(r0[g]);
+        squares += difference * difference;
+        inner += difference * static_cast<double>(r);
+      }
+      if (!d_log.empty()) {
+        T* out = d_log.row(c).data();
+        for (Index g = 0; g < genes; ++g) {
+          const T r = share[static_cast<std::size_t>(g)];
+          out[g] += scale * r * (r - r0[g] - static_cast<T>(inner));
+        }
+      }
+      return squares;
+    });
+    return sum / static_cast<double>(logs.size());
+  }
+
+  double exp_mse(CpuContext& context, MatrixView<const T> logs, T weight, MatrixView<T> d_log) const {
+    const T scale = T(2) * weight / static_cast<T>(logs.size());
+    const double sum = context.parallel_sum<double>(logs.rows(), 1, [&](Index c, Index) {
+      double squares = 0;
+      for (Index g = 0; g < logs.cols(); ++g) {
+        const T r0 = reference_(c, g);
+        if (!(r0 > T(0))) continue;
+        const T e = math::exp(logs(c, g));
+        const T difference = e - r0;
+        squares += static_cast<double>(difference) * static_cast<double>(difference);
+        if (!d_log.empty()) d_log(c, g) += scale * difference * e;
+      }
+      return squares;
+    });
+    return sum / static_cast<double>(logs.size());
+  }
+
+  PrototypeLoss kind_ = PrototypeLoss::off;
+  Matrix<T> reference_;
+};
+
+}  // namespace eosin::losses

@@ -1,0 +1,165 @@
+#pragma once
+
+// C = alpha * op(A) op(B) + beta * C for row-major matrices; op is the identity or the transpose.
+//
+// C is cut into tiles of fixed size, one task each, so the result does not depend on the number of threads. A tile is
+// computed by the context's backend, or by Eigen's single-threaded product. In bf16 mode the operands are rounded once,
+// before tiling; without a bf16 product in the backend the rounded operands are multiplied in float: the same numbers
+// up to the order of summation, without the speed.
+
+#include <eosin/core/context.hpp>
+#include <eosin/core/eigen.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <type_traits>
+
+namespace eosin::ops {
+inline namespace EOSIN_ISA_NAMESPACE {
+
+namespace detail {
+
+/// Rows and columns of op(A), and its rows [begin, begin + count).
+template <class T>
+Index op_rows(Transpose t, MatrixView<const T> a) {
+  return t == Transpose::yes ? a.cols() : a.rows();
+}
+template <class T>
+Index op_cols(Transpose t, MatrixView<const T> a) {
+  return t == Transpose::yes ? a.rows() : a.cols();
+}
+template <class T>
+MatrixView<const T> op_middle_rows(Transpose t, MatrixView<const T> a, Index begin, Index count) {
+  return t == Transpose::yes ? a.middle_cols(begin, count) : a.middle_rows(begin, count);
+}
+template <class T>
+MatrixView<const T> op_middle_cols(Transpose t, MatrixView<const T> a, Index begin, Index count) {
+  return t == Transpose::yes ? a.middle_rows(begin, count) : a.middle_cols(begin, count);
+}
+
+template <class T>
+void gemm_eigen(Transpose ta, Transpose tb, T alpha, MatrixView<const T> a, MatrixView<const T> b, T beta,
+                MatrixView<T> c) {
+  const auto left = as_eigen(a);
+  const auto right = as_eigen(b);
+  auto out = as_eigen(c);
+  if (beta == T(0)) {
+    out.setZero();
+  } else if (beta != T(1)) {
+    out *= beta;
+  }
+  if (ta == Transpose::no && tb == Transpose::no) {
+    out.noalias() += alpha * (left * right);
+  } else if (ta == Transpose::no) {
+    out.noalias() += alpha * (left * right.transpose());
+  } else if (tb == Transpose::no) {
+    out.noalias() += alpha * (left.transpose() * right);
+  } else {
+    out.noalias() += alpha * (left.transpose() * right.transpose());
+  }
+}
+
+/// Edge of a tile of C along a dimension of `extent`: large enough that packing the operands of a tile costs little
+/// beside its product, small enough that a dozen cores find work. A function of the shape alone.
+inline Index tile_edge(Index extent, Index other) {
+  const Index wanted = extent * other >= (Index{1} << 21) ? 1024 : 512;
+  if (extent <= wanted) return extent;
+  const Index tiles = (extent + wanted - 1) / wanted;
+  const Index edge = (extent + tiles - 1) / tiles;
+  return (edge + 15) / 16 * 16;
+}
+
+template <class T, class Product>
+void for_each_tile(CpuContext& context, MatrixView<T> c, Product&& product) {
+  const Index tile_rows = tile_edge(c.rows(), c.cols());
+  const Index tile_cols = tile_edge(c.cols(), c.rows());
+  const Index tiles_down = (c.rows() + tile_rows - 1) / tile_rows;
+  const Index tiles_across = (c.cols() + tile_cols - 1) / tile_cols;
+  context.pool().run(tiles_down * tiles_across, [&](Index task, int) {
+    const Index row = task / tiles_across * tile_rows;
+    const Index col = task % tiles_across * tile_cols;
+    product(row, std::min(tile_rows, c.rows() - row), col, std::min(tile_cols, c.cols() - col));
+  });
+}
+
+inline MatrixView<const BFloat16> rounded_to_bfloat16(CpuContext& context, MatrixView<const float> a, float scale) {
+  auto out = context.workspace().take<BFloat16>(a.rows(), a.cols());
+  context.parallel_for(a.rows(), 64, [&](Index begin, Index end) {
+    for (Index r = begin; r < end; ++r) {
+      const float* in = a.row(r).data();
+      BFloat16* to = out.row(r).data();
+      for (Index c = 0; c < a.cols(); ++c) to[c] = BFloat16(scale * in[c]);
+    }
+  });
+  return out;
+}
+
+inline MatrixView<const float> widened(CpuContext& context, MatrixView<const BFloat16> a) {
+  auto out = context.workspace().take<float>(a.rows(), a.cols());
+  context.parallel_for(a.rows(), 64, [&](Index begin, Index end) {
+    for (Index r = begin; r < end; ++r)
+      for (Index c = 0; c < a.cols(); ++c) out(r, c) = static_cast<float>(a(r, c));
+  });
+  return out;
+}
+
+/// Products so small that handing them to threads and libraries costs more than they do.
+inline constexpr Index tiny_product = 4096;
+
+template <class T>
+void gemm_tiled(CpuContext& context, Transpose ta, Transpose tb, T alpha, MatrixView<const T> a, MatrixView<const T> b,
+                T beta, MatrixView<T> c) {
+  const GemmBackend* backend = context.gemm_backend();
+  const Index inner = op_cols(ta, a);
+  if (backend == nullptr || c.size() * inner <= tiny_product) {
+    for_each_tile(context, c, [&](Index row, Index rows, Index col, Index cols) {
+      gemm_eigen<T>(ta, tb, alpha, op_middle_rows(ta, a, row, rows), op_middle_cols(tb, b, col, cols), beta,
+                    c.middle_rows(row, rows).middle_cols(col, cols));
+    });
+  } else {
+    for_each_tile(context, c, [&](Index row, Index rows, Index col, Index cols) {
+      backend->gemm(ta, tb, alpha, op_middle_rows(ta, a, row, rows), op_middle_cols(tb, b, col, cols), beta,
+                    c.middle_rows(row, rows).middle_cols(col, cols));
+    });
+  }
+}
+
+}  // namespace detail
+
+/// C [m x n] = alpha * op(A) [m x k] op(B) [k x n] + beta * C. C must not overlap A or B; with beta = 0 its old
+/// contents are not read. Throws ShapeError. 2 m n k operations; in bf16 mode 2 (m k + k n) bytes of workspace.
+template <class T>
+void gemm(CpuContext& context, Transpose ta, Transpose tb, std::type_identity_t<T> alpha,
+          MatrixView<const std::type_identity_t<T>> a, MatrixView<const std::type_identity_t<T>> b,
+          std::type_identity_t<T> beta, MatrixView<T> c) {
+  const Index inner = detail::op_cols<T>(ta, a);
+  require_size("gemm", "op(B)", "rows", detail::op_rows<T>(tb, b), inner, "columns of op(A)");
+  require_size("gemm", "C", "rows", c.rows(), detail::op_rows<T>(ta, a), "rows of op(A)");
+  require_size("gemm", "C", "columns", c.cols(), detail::op_cols<T>(tb, b), "columns of op(B)");
+  if (c.empty()) return;
+  if constexpr (std::is_same_v<T, float>) {
+    if (context.math_mode() == MathMode::bf16 && inner > 0) {
+      const auto mark = context.workspace().mark();
+      const auto a16 = detail::rounded_to_bfloat16(context, a, alpha);
+      const auto b16 = detail::rounded_to_bfloat16(context, b, 1.0f);
+      const GemmBackend* backend = context.gemm_backend();
+      std::atomic<bool> done = backend != nullptr && (beta == 0.0f || beta == 1.0f);
+      if (done.load()) {
+        detail::for_each_tile(context, c, [&](Index row, Index rows, Index col, Index cols) {
+          if (!backend->gemm(ta, tb, detail::op_middle_rows(ta, a16, row, rows),
+                             detail::op_middle_cols(tb, b16, col, cols), beta,
+                             c.middle_rows(row, rows).middle_cols(col, cols)))
+            done.store(false);
+        });
+      }
+      if (!done.load())
+        detail::gemm_tiled<float>(context, ta, tb, 1.0f, detail::widened(context, a16), detail::widened(context, b16),
+                                  beta, c);
+      return;
+    }
+  }
+  detail::gemm_tiled<T>(context, ta, tb, alpha, a, b, beta, c);
+}
+
+}  // namespace EOSIN_ISA_NAMESPACE
+}  // namespace eosin::ops

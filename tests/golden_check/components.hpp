@@ -1,0 +1,42 @@
+#pragma once
+
+// The one list of components that golden cases can name.
+
+#include "golden_check/cpnn_patch.hpp"
+#include "golden_check/cpnn_slide.hpp"
+#include "golden_check/gelu.hpp"
+#include "golden_check/metrics.hpp"
+#include "golden_check/nb_loss.hpp"
+#include "golden_check/normalization.hpp"
+#include "golden_check/optimizer.hpp"
+#include "golden_check/pearson_loss.hpp"
+
+#include <map>
+#include <string>
+
+namespace eosin::testing {
+
+using ComponentCheck = void (*)(const GoldenCase&, Comparison&);
+
+/// The check of a component, or null.
+inline ComponentCheck find_component(const std::string& component, bool single_precision) {
+  struct Pair {
+    ComponentCheck in_double;
+    ComponentCheck in_float;
+  };
+  static const std::map<std::string, Pair> components{
+      {"cpnn_patch", {check_cpnn_patch<double>, check_cpnn_patch<float>}},
+      {"cpnn_slide", {check_cpnn_slide<double>, check_cpnn_slide<float>}},
+      {"gelu", {check_gelu<double>, check_gelu<float>}},
+      {"metrics", {check_metrics<double>, check_metrics<float>}},
+      {"nb_loss", {check_nb_loss<double>, check_nb_loss<float>}},
+      {"normalization", {check_normalization<double>, check_normalization<float>}},
+      {"optimizer", {check_optimizer<double>, check_optimizer<float>}},
+      {"pearson_loss", {check_pearson_loss<double>, check_pearson_loss<float>}},
+  };
+  const auto found = components.find(component);
+  if (found == components.end()) return nullptr;
+  return single_precision ? found->second.in_float : found->second.in_double;
+}
+
+}  // namespace eosin::testing
