@@ -38,6 +38,7 @@ namespace cpnn {
 using eosin::Context;
 using eosin::Matrix;
 using eosin::MatrixView;
+using eosin::Vector;
 using eosin::VectorView;
 using eosin::layers::GradientMode;
 
@@ -100,6 +101,8 @@ class Model {
   }
 
   const ModelOptions& options() const { return options_; }
+  /// Changes the library to which targets are scaled (validation takes another one than training).
+  void set_library(std::optional<double> library) { options_.library = library; }
   eosin::Parameters<T>& parameters() { return *parameters_; }
   const eosin::Parameters<T>& parameters() const { return *parameters_; }
   const eosin::layers::PrototypeHead<T>& head() const { return head_; }

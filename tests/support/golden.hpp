@@ -155,10 +155,8 @@ class Comparison {
                [&got](Index i) { return static_cast<double>(got[static_cast<std::size_t>(i)]); });
   }
   template <class T>
-    requires std::is_arithmetic_v<T>
-  void check(const std::string& tensor, T got) {
-    check(tensor, &got, 1);
-  }
+  requires std::is_arithmetic_v<T>
+  void check(const std::string& tensor, T got) { check(tensor, &got, 1); }
 
   /// Records a failure that is not a number's (a wrong string, an error that did not come).
   void fail(const std::string& what) { failures_.push_back(what); }
@@ -236,13 +234,19 @@ class Comparison {
       const double wanted = want.values[static_cast<std::size_t>(i)];
       const double got = read(i);
       double error = std::abs(got - wanted);
-      if (got == wanted || (std::isnan(got) && std::isnan(wanted))) error = 0;
-      else if (!std::isfinite(error)) error = std::numeric_limits<double>::infinity();
+      if (got == wanted || (std::isnan(got) && std::isnan(wanted)))
+        error = 0;
+      else if (single_ && static_cast<float>(wanted) == static_cast<float>(got))
+        error = 0;  // beyond float's range
+      else if (!std::isfinite(error))
+        error = std::numeric_limits<double>::infinity();
       largest = std::max(largest, error);
     }
     const bool good = largest <= *allowed * scale + 1e-300;
     const double relative = largest == 0 ? 0 : scale > 0 ? largest / scale : std::numeric_limits<double>::infinity();
-    const double rank = relative == 0 ? 0 : *allowed > 0 ? relative / *allowed : std::numeric_limits<double>::infinity();
+    const double rank = relative == 0  ? 0
+                        : *allowed > 0 ? relative / *allowed
+                                       : std::numeric_limits<double>::infinity();
     if (worst_tensor_.empty() || rank > worst_rank_) {
       worst_rank_ = rank;
       worst_tensor_ = name;

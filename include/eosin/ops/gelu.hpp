@@ -6,8 +6,8 @@
 //     gelu_backward  dx = dy * gelu'(x)
 //     bias_gelu      pre += bias (per column), y = gelu(pre)
 //
-// The formulas are in math/gelu.hpp. Every element is read and written once; nothing is allocated, and results depend
-// neither on the number of threads nor on the strides. NaN goes through, infinities give 0 and infinity.
+// The formulas are in math/gelu.hpp. Every element is read and written once; nothing is allocated, and results do
+// not depend on the number of threads. NaN goes through, infinities give 0 and infinity.
 
 #include <eosin/core/context.hpp>
 #include <eosin/math/gelu.hpp>

@@ -6,7 +6,7 @@
 //     sum_rg nll(y_rg, mu_rg, theta_g)        theta per gene (column): [G]
 //     sum_rg nll(y_rg, mu_rg, theta_rg)       theta per element: [R x G]
 //
-// Traffic: mu and counts are read once, gradients written once. Work is cut into tiles of 64 rows x 256 genes; what
+// Traffic: mu and counts are read once, gradients written once. Work is cut into tiles of 64 rows x 1,024 genes; what
 // depends on theta alone is computed once per gene and tile. Sums run in double in an order that depends on the shape
 // alone: results do not depend on the number of threads.
 
@@ -99,7 +99,7 @@ double negative_binomial_tile(MatrixView<const T> mu, VectorView<const T> theta,
 }  // namespace detail
 
 /// Sum of the loss over mu [R x G] (its element type is T), theta [G] > 0 (contiguous), counts [R x G]. mu >= 0 and
-/// counts >= 0 are the caller's promise (losses/negative_binomial.hpp checks): negative counts and NaN give NaN.
+/// counts >= 0 are the caller's promise (losses/negative_binomial.hpp checks); NaN goes through.
 template <class Rates, class T = typename Rates::value_type>
 double negative_binomial(CpuContext& context, const Rates& rates, VectorView<const std::type_identity_t<T>> theta,
                          MatrixView<const std::type_identity_t<T>> counts,

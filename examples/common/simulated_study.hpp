@@ -1,0 +1,86 @@
+#pragma once
+
+// A study made of a simulated tissue (eosin/sim/tissue.hpp), with its truth: compositions of the spots, and labelled
+// single cells for prototypes.
+
+#include "common/study.hpp"
+
+#include <eosin/sim/tissue.hpp>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace study {
+
+struct SimulationOptions {
+  std::uint64_t seed = 1;
+  double noise = 1;
+  std::vector<std::string> train = {}, validate = {}, test = {};  ///< sections S1, S2, ...; none: the last patient tests
+};
+
+struct SimulatedStudy {
+  Study study;
+  eosin::SparseMatrix<float> cells;  ///< [cells x genes]
+  std::vector<std::string> cell_type, cell_batch;
+};
+
+/// Simulates, encodes and normalises. The composition of every section is the truth.
+inline SimulatedStudy simulate_study(CpuContext& context, const SimulationOptions& options) {
+  eosin::sim::TissueOptions tissue_options;
+  tissue_options.seed = options.seed;
+  tissue_options.noise = options.noise;
+  auto tissue = eosin::sim::simulate_tissue(context, tissue_options);
+
+  SimulatedStudy result;
+  Study& study = result.study;
+  study.genes = tissue.genes;
+  study.types = tissue.types;
+  study.source = "simulated tissue, seed " + std::to_string(options.seed);
+  std::vector<eosin::data::SampleIdentity> identities;
+  for (const auto& section : tissue.sections) identities.push_back({section.sample, section.patient});
+  auto train = options.train;
+  auto test = options.test;
+  if (train.empty() && test.empty() && options.validate.empty()) {
+    const auto& held_out = identities.back().patient;
+    for (const auto& identity : identities) (identity.patient == held_out ? test : train).push_back(identity.sample);
+  }
+  study.split = eosin::data::make_split(identities, train, options.validate, test);
+  for (const auto& leak : eosin::data::find_leaks(identities, study.split))
+    study.notes.push_back("Shared patient: " + leak.text() + ".");
+  study.notes.push_back("The tissue is simulated; the reference compositions are its truth.");
+
+  const eosin::vision::PatchEncoder encoder;
+  study.feature_names = encoder.feature_names();
+  for (auto& section : tissue.sections) {
+    const auto used = [&](const std::vector<std::string>& names) {
+      return std::find(names.begin(), names.end(), section.sample) != names.end();
+    };
+    if (!used(study.split.train) && !used(study.split.validate) && !used(study.split.test)) continue;
+    Sample sample;
+    sample.name = section.sample;
+    sample.patient = section.patient;
+    sample.spots = section.spots;
+    sample.x = section.pixel_x;
+    sample.y = section.pixel_y;
+    sample.pitch = static_cast<double>(tissue_options.pitch);
+    std::vector<eosin::vision::Point> centres;
+    for (std::size_t i = 0; i < section.spots.size(); ++i) centres.push_back({section.pixel_x[i], section.pixel_y[i]});
+    sample.features = encoder.encode(context, section.image, centres, sample.pitch, section.spots);
+    detail::make_thumbnail(sample, section.image);
+    sample.counts = section.counts.dense();
+    const auto totals = section.counts.row_sums();
+    sample.library = Vector<double>(section.size());
+    std::copy(totals.begin(), totals.end(), sample.library.begin());
+    sample.types = tissue.types;
+    sample.composition = std::move(section.composition);
+    sample.has_composition.assign(section.spots.size(), 1);
+    study.samples.push_back(std::move(sample));
+  }
+  result.cells = std::move(tissue.cells.counts);
+  result.cell_type = std::move(tissue.cells.type);
+  result.cell_batch = std::move(tissue.cells.batch);
+  return result;
+}
+
+}  // namespace study

@@ -1,0 +1,353 @@
+#pragma once
+
+// The samples of a run, ready for a model: spots with counts of the selected genes, log-normalised expression, patch
+// features, compositions, and a small picture of the tissue. Filled from a manifest here, from a simulation in
+// common/simulated_study.hpp.
+
+#include <eosin/core/context.hpp>
+#include <eosin/data/gene_filter.hpp>
+#include <eosin/data/manifest.hpp>
+#include <eosin/data/normalisation.hpp>
+#include <eosin/data/section.hpp>
+#include <eosin/data/splits.hpp>
+#include <eosin/data/standardise.hpp>
+#include <eosin/io/image.hpp>
+#include <eosin/io/text.hpp>
+#include <eosin/vision/patch_encoder.hpp>
+
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace study {
+
+using eosin::CpuContext;
+using eosin::Index;
+using eosin::Matrix;
+using eosin::MatrixView;
+using eosin::Vector;
+
+/// How expression is normalised: counts / total of the spot over all its genes * target, then ln(1 + .).
+inline constexpr double normalisation_target = 1e4;
+
+struct Sample {
+  std::string name;
+  std::string patient;
+  std::vector<std::string> spots;
+  std::vector<double> x, y;        ///< centres in pixels of the image
+  double pitch = 0;                ///< distance of neighbouring spots in pixels
+  bool measured = true;            ///< whether there are counts
+  Matrix<float> counts;            ///< [N x G] of the selected genes
+  Vector<double> library;          ///< [N] total over all genes
+  Matrix<float> expression;        ///< [N x G] log-normalised
+  Matrix<float> features;          ///< [N x D] standardised
+  Matrix<float> slide_features;    ///< slide level: all rows of a feature file; otherwise empty and `features` serves
+  std::vector<std::string> types;
+  Matrix<double> composition;      ///< [N x C]; empty where unknown
+  std::vector<std::uint8_t> has_composition;
+  eosin::vision::Image thumbnail;
+  double thumbnail_scale = 1;      ///< thumbnail pixels per image pixel
+
+  Index size() const { return static_cast<Index>(spots.size()); }
+  MatrixView<const float> patches() const { return slide_features.empty() ? features.view() : slide_features.view(); }
+};
+
+enum class Standardisation { section, training };
+
+struct Study {
+  std::vector<std::string> genes;
+  std::vector<std::string> types;
+  std::vector<std::string> feature_names;
+  std::vector<Sample> samples;     ///< training, validation and test samples
+  eosin::data::Split split;
+  std::vector<std::string> notes;  ///< what a reader of the results should know
+  std::string source;              ///< manifest, or the simulation's description
+
+  Sample& at(const std::string& name) {
+    for (auto& sample : samples)
+      if (sample.name == name) return sample;
+    throw eosin::ValueError("no sample '" + name + "'");
+  }
+  const Sample& at(const std::string& name) const { return const_cast<Study*>(this)->at(name); }
+  std::vector<const Sample*> of(const std::vector<std::string>& names) const {
+    std::vector<const Sample*> found;
+    for (const auto& name : names) found.push_back(&at(name));
+    return found;
+  }
+};
+
+struct LoadOptions {
+  std::filesystem::path manifest;
+  std::vector<std::string> train, validate, test;
+  std::filesystem::path genes_file;          ///< one gene per line; empty: the `highly_variable` genes
+  Index highly_variable = 1000;
+  std::vector<std::string> genes;            ///< if not empty: exactly these, as a trained model asks
+  double patch_size = 0;                     ///< edge in pixels; 0: the spot pitch
+  bool slide_level = false;                  ///< take all rows of feature files
+  std::function<void(std::string_view)> log = {};
+};
+
+namespace detail {
+
+inline void say(const LoadOptions& options, const std::string& text) {
+  if (options.log) options.log(text);
+}
+
+inline std::vector<std::string> read_gene_list(const std::filesystem::path& path) {
+  std::vector<std::string> genes;
+  eosin::io::TextReader reader(path);
+  while (auto line = reader.next_line()) {
+    std::string_view text = *line;
+    while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+    if (!text.empty()) genes.emplace_back(text);
+  }
+  if (genes.empty()) throw eosin::ParseError(path.string() + ": lists no genes");
+  return genes;
+}
+
+/// A section without counts: only the places of its spots.
+inline eosin::data::Section load_places(const eosin::data::ManifestRow& row) {
+  if (row.spots.empty()) throw eosin::ParseError(row.place + ": column spots: sample " + row.sample + " names no file");
+  auto spots = eosin::data::detail::read_spots(row.spots);
+  eosin::data::Section section;
+  section.sample = row.sample;
+  section.patient = row.patient;
+  section.image = row.image;
+  section.spots = std::move(spots.names);
+  section.array_x = std::move(spots.x);
+  section.array_y = std::move(spots.y);
+  section.pixel_x = std::move(spots.pixel_x);
+  section.pixel_y = std::move(spots.pixel_y);
+  if (section.spots.empty()) throw eosin::ParseError(row.spots.string() + ": no spot is selected");
+  if (!row.features.empty()) section.features = eosin::io::read_features(row.features);
+  return section;
+}
+
+/// Leaves only the given spots.
+inline void keep_spots(eosin::data::Section& section, const std::vector<Index>& keep) {
+  const auto pick = [&](auto& values) {
+    if (values.empty()) return;
+    std::remove_reference_t<decltype(values)> kept;
+    for (const Index i : keep) kept.push_back(values[static_cast<std::size_t>(i)]);
+    values = std::move(kept);
+  };
+  pick(section.spots);
+  pick(section.array_x);
+  pick(section.array_y);
+  pick(section.pixel_x);
+  pick(section.pixel_y);
+  pick(section.has_composition);
+  pick(section.labels);
+  if (!section.genes.empty()) section.counts = section.counts.select_rows(keep);
+  if (!section.composition.empty()) {
+    Matrix<double> composition(static_cast<Index>(keep.size()), section.composition.cols());
+    for (std::size_t i = 0; i < keep.size(); ++i)
+      std::copy_n(section.composition.row(keep[i]).data(), composition.cols(),
+                  composition.row(static_cast<Index>(i)).data());
+    section.composition = std::move(composition);
+  }
+}
+
+/// Reduces the picture to about 1,000 pixels.
+inline void make_thumbnail(Sample& sample, const eosin::vision::Image& image) {
+  int reduction = 1;
+  while (reduction < 8 && std::max(image.width, image.height) / reduction > 1200) reduction *= 2;
+  sample.thumbnail = eosin::io::detail::reduced(image, reduction);
+  sample.thumbnail_scale = static_cast<double>(sample.thumbnail.width) / static_cast<double>(image.width);
+}
+
+}  // namespace detail
+
+/// The features of one sample, from its feature file or from its image, not standardised; spots without features are
+/// dropped from `section` (and said to the log). Fills the thumbnail.
+inline Matrix<float> sample_features(CpuContext& context, eosin::data::Section& section, Sample& sample,
+                                     const LoadOptions& options, std::vector<std::string>& names) {
+  const double pitch = section.size() > 1 ? section.spot_pitch() : 0;
+  const double edge = options.patch_size > 0 ? options.patch_size : pitch;
+  sample.pitch = pitch;
+  std::optional<eosin::vision::Image> image;
+  if (!section.image.empty()) {
+    image = eosin::io::read_image(section.image);
+    detail::make_thumbnail(sample, *image);
+  }
+  if (section.features) {
+    const auto& features = *section.features;
+    names = features.columns;
+    names.resize(static_cast<std::size_t>(features.dimension()));
+    for (std::size_t i = features.columns.size(); i < names.size(); ++i) names[i] = "feature" + std::to_string(i);
+    if (options.slide_level) sample.slide_features = features.values;
+    const auto rows = eosin::data::feature_rows(section, {.radius = edge / 2});
+    std::vector<Index> keep;
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      if (rows[i] >= 0) keep.push_back(static_cast<Index>(i));
+    Matrix<float> values(static_cast<Index>(keep.size()), features.dimension());
+    for (std::size_t i = 0; i < keep.size(); ++i)
+      std::copy_n(features.values.row(rows[static_cast<std::size_t>(keep[i])]).data(), features.dimension(),
+                  values.row(static_cast<Index>(i)).data());
+    if (keep.size() < rows.size()) {
+      detail::say(options, sample.name + ": " + std::to_string(rows.size() - keep.size()) +
+                               " spots without features dropped");
+      detail::keep_spots(section, keep);
+    }
+    return values;
+  }
+  if (!image)
+    throw eosin::ParseError(options.manifest.string() + ": sample " + sample.name + " has neither an image nor features");
+  std::vector<eosin::vision::Point> centres;
+  for (std::size_t i = 0; i < section.spots.size(); ++i) centres.push_back({section.pixel_x[i], section.pixel_y[i]});
+  try {
+    const eosin::vision::PatchEncoder encoder;
+    names = encoder.feature_names();
+    return encoder.encode(context, *image, centres, edge, section.spots);
+  } catch (const eosin::ValueError& error) {
+    throw eosin::ParseError(section.image.string() + ": " + error.what());
+  }
+}
+
+/// Loads, selects genes on the training samples, encodes and normalises; features are left as encoded
+/// (standardise_features). Throws what the readers throw.
+inline Study load_study(CpuContext& context, const LoadOptions& options) {
+  const auto manifest = eosin::data::read_manifest(options.manifest);
+  std::vector<eosin::data::SampleIdentity> identities;
+  for (const auto& row : manifest.rows) identities.push_back({row.sample, row.patient});
+  Study study;
+  study.source = options.manifest.string();
+  for (const auto* names : {&options.train, &options.validate, &options.test})
+    for (const auto& name : *names) static_cast<void>(manifest.at(name));
+  const bool training = !options.train.empty();
+  if (training) {
+    study.split = eosin::data::make_split(identities, options.train, options.validate, options.test);
+    for (const auto& leak : eosin::data::find_leaks(identities, study.split))
+      study.notes.push_back("Shared patient: " + leak.text() + ".");
+  } else {
+    study.split.test = options.test;
+  }
+
+  std::vector<eosin::data::Section> sections;
+  const auto load = [&](const std::vector<std::string>& names, bool needs_counts) {
+    for (const auto& name : names) {
+      const auto& row = manifest.at(name);
+      sections.push_back(needs_counts || !row.counts.empty()
+                             ? eosin::data::load_section(row, {.annotation = false}, options.log)
+                             : detail::load_places(row));
+    }
+  };
+  load(study.split.train, true);
+  load(study.split.validate, true);
+  load(study.split.test, training);
+
+  // Genes: from the training sections only.
+  if (!options.genes.empty()) {
+    study.genes = options.genes;
+  } else {
+    std::vector<std::vector<std::string>> available;
+    for (std::size_t i = 0; i < study.split.train.size(); ++i) available.push_back(sections[i].genes);
+    const auto common = eosin::data::common_genes(available);
+    if (common.empty())
+      throw eosin::ParseError(options.manifest.string() + ": the training samples have no gene in common");
+    if (!options.genes_file.empty()) {
+      const auto wanted = detail::read_gene_list(options.genes_file);
+      const auto selection = eosin::data::select_genes(common, wanted, options.genes_file.string());
+      for (const Index g : selection.columns) study.genes.push_back(common[static_cast<std::size_t>(g)]);
+      if (!selection.missing.empty())
+        study.notes.push_back(std::to_string(selection.missing.size()) + " of " + std::to_string(wanted.size()) +
+                              " listed genes are not in every training sample and were left out.");
+    } else {
+      eosin::data::HighlyVariableGenes variable(static_cast<Index>(common.size()));
+      for (std::size_t i = 0; i < study.split.train.size(); ++i)
+        variable.add(context, sections[i].counts.select_columns(eosin::data::require_genes(
+                                  sections[i].genes, common, sections[i].sample)));
+      auto columns = variable.select(std::min(options.highly_variable, static_cast<Index>(common.size())));
+      std::sort(columns.begin(), columns.end());
+      for (const Index g : columns) study.genes.push_back(common[static_cast<std::size_t>(g)]);
+    }
+  }
+
+  for (auto& section : sections) {
+    Sample sample;
+    sample.name = section.sample;
+    sample.patient = section.patient;
+    sample.measured = !section.genes.empty();
+    std::vector<std::string> names;
+    sample.features = sample_features(context, section, sample, options, names);
+    if (study.feature_names.empty()) study.feature_names = names;
+    if (names.size() != study.feature_names.size())
+      throw eosin::ParseError(options.manifest.string() + ": sample " + sample.name + " has " +
+                              std::to_string(names.size()) + " features, the samples before it have " +
+                              std::to_string(study.feature_names.size()));
+    sample.spots = section.spots;
+    sample.x = section.pixel_x;
+    sample.y = section.pixel_y;
+    sample.types = section.types;
+    sample.composition = section.composition;
+    sample.has_composition = section.has_composition;
+    if (sample.measured) {
+      const auto totals = section.counts.row_sums();
+      sample.library = Vector<double>(sample.size());
+      for (Index i = 0; i < sample.size(); ++i) sample.library[i] = static_cast<double>(totals[static_cast<std::size_t>(i)]);
+      const auto selection = eosin::data::select_genes(section.genes, study.genes, sample.name);
+      sample.counts = Matrix<float>(sample.size(), static_cast<Index>(study.genes.size()));
+      if (!selection.missing.empty())
+        study.notes.push_back("Sample " + sample.name + " lacks " + std::to_string(selection.missing.size()) +
+                              " of the selected genes; they count as 0 there and their correlations are undefined.");
+      std::map<std::string, Index> place;
+      for (std::size_t g = 0; g < study.genes.size(); ++g) place[study.genes[g]] = static_cast<Index>(g);
+      std::vector<Index> column(section.genes.size(), -1);
+      for (std::size_t g = 0; g < section.genes.size(); ++g)
+        if (const auto found = place.find(section.genes[g]); found != place.end()) column[g] = found->second;
+      for (Index r = 0; r < sample.size(); ++r) {
+        const auto row = section.counts.row(r);
+        for (std::size_t k = 0; k < row.columns.size(); ++k)
+          if (const Index to = column[static_cast<std::size_t>(row.columns[k])]; to >= 0)
+            sample.counts(r, to) = row.values[k];
+      }
+    }
+    study.samples.push_back(std::move(sample));
+  }
+  return study;
+}
+
+/// Brings the features of all samples to mean 0 and deviation 1: every section by itself (which also takes out stain
+/// differences and reads nothing but the image), or by the training sections, whose numbers are returned for later
+/// samples.
+inline std::optional<eosin::data::Standardiser> standardise_features(CpuContext& context, Study& study,
+                                                                     Standardisation kind) {
+  const auto apply = [&](const eosin::data::Standardiser& standardiser, Matrix<float>& features) {
+    if (!features.empty()) standardiser.apply(context, features.view(), features.view());
+  };
+  if (kind == Standardisation::training) {
+    std::vector<MatrixView<const float>> views;
+    for (const auto& name : study.split.train) views.push_back(study.at(name).patches());
+    const auto standardiser =
+        eosin::data::Standardiser::fit<float>(context, std::span<const MatrixView<const float>>(views));
+    for (auto& sample : study.samples) {
+      apply(standardiser, sample.features);
+      apply(standardiser, sample.slide_features);
+    }
+    return standardiser;
+  }
+  for (auto& sample : study.samples) {
+    const auto standardiser = eosin::data::Standardiser::fit(context, sample.patches());
+    apply(standardiser, sample.features);
+    apply(standardiser, sample.slide_features);
+  }
+  return std::nullopt;
+}
+
+/// Fills `expression` of every measured sample from counts and library.
+inline void normalise_expression(CpuContext& context, Study& study) {
+  for (auto& sample : study.samples) {
+    if (!sample.measured) continue;
+    sample.expression = Matrix<float>(sample.counts.rows(), sample.counts.cols());
+    eosin::data::normalise(context, sample.counts.view(), sample.expression.view(), {.target = normalisation_target},
+                           sample.library);
+  }
+}
+
+}  // namespace study

@@ -1,0 +1,2 @@
+// eosin does not work under -ffast-math
+#include <eosin/eosin.hpp>

@@ -1,0 +1,50 @@
+# cmake -P umbrella.cmake          fails unless <eosin/eosin.hpp> includes exactly the headers that need Eigen alone
+# cmake -D WRITE=ON -P umbrella.cmake   writes that list
+
+cmake_minimum_required(VERSION 3.21)
+get_filename_component(root "${CMAKE_CURRENT_LIST_DIR}/../.." REALPATH)
+include("${root}/cmake/include-scan.cmake")
+
+file(GLOB_RECURSE headers RELATIVE "${root}/include" "${root}/include/eosin/*.hpp")
+list(REMOVE_ITEM headers eosin/eosin.hpp)
+list(SORT headers)
+
+# In the order of the layers, lowest first.
+set(layers core math ops layers losses optim glm retrieval train vision data eval sim io)
+set(expected "")
+foreach(layer IN LISTS layers)
+  set(block "")
+  foreach(header IN LISTS headers)
+    if(header MATCHES "^eosin/${layer}/")
+      eosin_libraries_of("${root}/include/${header}" libraries)
+      if(NOT libraries)
+        string(APPEND block "#include <${header}>\n")
+      endif()
+    endif()
+  endforeach()
+  if(block)
+    string(APPEND expected "\n${block}")
+  endif()
+endforeach()
+foreach(header IN LISTS headers)
+  string(REGEX REPLACE "^eosin/([^/]+).*" "\\1" layer "${header}")
+  if(NOT layer IN_LIST layers)
+    message(FATAL_ERROR "${header}: unknown layer '${layer}'; name it in tests/headers/umbrella.cmake")
+  endif()
+endforeach()
+
+set(umbrella "${root}/include/eosin/eosin.hpp")
+file(READ "${umbrella}" text)
+string(FIND "${text}" "\n#include" position)
+string(SUBSTRING "${text}" 0 ${position} head)
+set(wanted "${head}${expected}")
+
+if(WRITE)
+  file(WRITE "${umbrella}" "${wanted}")
+elseif(NOT text STREQUAL wanted)
+  file(WRITE "${umbrella}.wanted" "${wanted}")
+  execute_process(COMMAND diff -u "${umbrella}" "${umbrella}.wanted")
+  file(REMOVE "${umbrella}.wanted")
+  message(FATAL_ERROR "eosin/eosin.hpp does not include exactly the headers that need Eigen alone; "
+                      "'cmake -D WRITE=ON -P tests/headers/umbrella.cmake' writes the list")
+endif()
