@@ -26,17 +26,24 @@ void run(benchmark::State& state, bool gradients, losses::ValueCheck check = los
     options.gradient_mu = gradient_mu.view();
     options.gradient_log_theta = gradient_log_theta;
   }
-  for (auto _ : state)
-    benchmark::DoNotOptimize(losses::negative_binomial(context, mu, theta, counts, options, check));
+  for (auto _ : state) benchmark::DoNotOptimize(losses::negative_binomial(context, mu, theta, counts, options, check));
   const double work = static_cast<double>(state.iterations()) * static_cast<double>(mu.size());
   state.counters["per_element"] = benchmark::Counter(work, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
   state.counters["scratch_bytes"] = static_cast<double>(context.workspace().capacity());
 }
 
-void negative_binomial_gradients(benchmark::State& state) { run<float>(state, true); }
-void negative_binomial_gradients_checked(benchmark::State& state) { run<float>(state, true, losses::ValueCheck::on); }
-void negative_binomial_value(benchmark::State& state) { run<float>(state, false); }
-void negative_binomial_gradients_double(benchmark::State& state) { run<double>(state, true); }
+void negative_binomial_gradients(benchmark::State& state) {
+  run<float>(state, true);
+}
+void negative_binomial_gradients_checked(benchmark::State& state) {
+  run<float>(state, true, losses::ValueCheck::on);
+}
+void negative_binomial_value(benchmark::State& state) {
+  run<float>(state, false);
+}
+void negative_binomial_gradients_double(benchmark::State& state) {
+  run<double>(state, true);
+}
 
 // A batch of eight slides with all genes, and a section with the variable genes.
 void sizes(benchmark::internal::Benchmark* benchmark) {

@@ -4,6 +4,8 @@
 // features, compositions, and a small picture of the tissue. Filled from a manifest here, from a simulation in
 // common/simulated_study.hpp.
 
+#include "common/study_options.hpp"
+
 #include <eosin/core/context.hpp>
 #include <eosin/data/gene_filter.hpp>
 #include <eosin/data/manifest.hpp>
@@ -57,8 +59,6 @@ struct Sample {
   Index size() const { return static_cast<Index>(spots.size()); }
   MatrixView<const float> patches() const { return slide_features.empty() ? features.view() : slide_features.view(); }
 };
-
-enum class Standardisation { section, training };
 
 struct Study {
   std::vector<std::string> genes;

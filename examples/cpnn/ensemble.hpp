@@ -10,6 +10,7 @@
 
 #include "prototype_source.hpp"
 #include "settings.hpp"
+#include "trainer.hpp"
 
 #include "common/interrupt.hpp"
 #include "common/progress.hpp"
@@ -67,6 +68,7 @@ inline ModelOptions model_options(const Settings& settings, Index inputs, Index 
   options.projector = settings.projector;
   options.inputs = inputs;
   options.hidden = settings.hidden;
+  options.head_gain = settings.head_gain.value();
   options.types = types;
   options.genes = genes;
   options.prototypes = settings.source == PrototypeSource::scratch ? Prototypes::scratch : settings.prototype_mode;
@@ -282,6 +284,8 @@ class Ensemble {
   const std::vector<std::string>& genes() const { return genes_; }
 
  private:
+  static constexpr double smallest_slope = 1e-3;
+
   using SectionTrainer = Trainer<float, Section<float>>;
 
   Index gene_count() const { return static_cast<Index>(genes_.size()); }
@@ -367,6 +371,7 @@ class Ensemble {
     options.learning_rate = settings_.learning_rate;
     options.weight_decay = settings_.weight_decay;
     options.clip_norm = settings_.clip_norm;
+    options.feature_noise = settings_.feature_noise.value();
     options.schedule = settings_.make_schedule();
     options.patience = settings_.patience.value();
     options.keep_last = settings_.has_compat("last-weights");
@@ -511,7 +516,7 @@ class Ensemble {
   }
 
   /// Intercepts: training means. Slopes: least squares of measured on predicted, both centred per section, over the
-  /// samples that a member was validated on (training samples where there are none), not below 0.
+  /// samples that a member was validated on (training samples where there are none).
   void calibrate(const study::Study& study, const std::vector<MemberPlan>& plans) {
     if (!calibrated()) return;
     std::vector<MatrixView<const float>> expression;
@@ -548,7 +553,10 @@ class Ensemble {
         }
       }
     }
-    for (Index g = 0; g < gene_count(); ++g) slope_[g] = square[g] > 0 ? std::max(0.0, cross[g] / square[g]) : 0.0;
+    // A gene that was predicted no better than by chance keeps its order of spots and next to no amplitude: a slope of 0
+    // would take its correlation out of the mean.
+    for (Index g = 0; g < gene_count(); ++g)
+      slope_[g] = square[g] > 0 ? std::max(smallest_slope, cross[g] / square[g]) : smallest_slope;
   }
 
   eosin::CpuContext* context_;

@@ -3,6 +3,10 @@
 
 #include "run.hpp"
 
+#include "common/interrupt.hpp"
+
+#include <eosin/core/version.hpp>
+
 #include <CLI/CLI.hpp>
 
 #if EOSIN_HAS_ONEDNN
@@ -126,6 +130,8 @@ void add_run_options(CLI::App& app, Settings& s) {
   app.add_option("--hidden", s.hidden, "widths of the hidden layers [default: 256,128; slide level 1024,512]")
       ->delimiter(',')
       ->type_name("N,N,...");
+  optional_number(app, "--head-gain", s.head_gain,
+                  "factor on the start of the last layer; small starts near equal types [default: 0.1; slide level 1]");
   optional_choice(app, "--correction", s.correction, on_off,
                   "modality correction per gene [default: on with nb, else off]");
   optional_choice(app, "--observation", s.observation, cpnn::observation_words,
@@ -143,6 +149,8 @@ void add_run_options(CLI::App& app, Settings& s) {
   app.add_option("--learning-rate", s.learning_rate, "learning rate")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--weight-decay", s.weight_decay, "weight decay")->capture_default_str()->check(CLI::NonNegativeNumber);
   app.add_option("--clip-norm", s.clip_norm, "gradient norm clip, 0 none")->capture_default_str()->check(CLI::NonNegativeNumber);
+  optional_number(app, "--feature-noise", s.feature_noise,
+                  "deviation of the noise added to standardised features in training [default: 1; slide level 0]");
   choice(app, "--schedule", s.schedule, cpnn::schedule_words, "learning rate over epochs");
   app.add_option("--schedule-period", s.schedule_period, "epochs between two steps")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--schedule-factor", s.schedule_factor, "factor of a step")->capture_default_str();

@@ -202,11 +202,13 @@ class Model {
 
   static std::variant<Mlp, Adapter> make_projector(eosin::Parameters<T>& parameters, const ModelOptions& options) {
     if (options.projector == Projector::adapter)
-      return Adapter{{parameters, "prj", options.inputs, static_cast<Index>(options.hidden.size()), options.types}, {}};
+      return Adapter{{parameters, "prj", options.inputs, static_cast<Index>(options.hidden.size()), options.types,
+                      options.head_gain},
+                     {}};
     std::vector<Index> sizes{options.inputs};
     if (options.projector == Projector::mlp) sizes.insert(sizes.end(), options.hidden.begin(), options.hidden.end());
     sizes.push_back(options.types);
-    return Mlp{{parameters, "prj", sizes}, {}};
+    return Mlp{{parameters, "prj", sizes, options.head_gain}, {}};
   }
 
   /// log T0; for scratch prototypes standard normal numbers.

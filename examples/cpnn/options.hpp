@@ -52,6 +52,7 @@ struct ModelOptions {
   Projector projector = Projector::mlp;
   Index inputs = 0;                       ///< features per patch
   std::vector<Index> hidden = {1024, 512};  ///< hidden widths (mlp); their number (adapter)
+  double head_gain = 1;                     ///< factor on the Xavier start of the last layer; small: P starts near 1/types
   Index types = 0;
   Index genes = 0;
   Prototypes prototypes = Prototypes::trained;

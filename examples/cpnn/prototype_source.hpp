@@ -13,13 +13,17 @@
 #include <eosin/glm/soft_labels.hpp>
 #include <eosin/io/table.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace cpnn {
+
+using eosin::Matrix;
 
 /// Prototypes of a model: expression [types x genes] >= 0, zeros masked; empty expression for scratch.
 struct FittedPrototypes {
@@ -98,6 +102,20 @@ inline FittedPrototypes prototypes_from_folder(const std::filesystem::path& fold
     for (std::size_t g = 0; g < genes.size(); ++g)
       fitted.expression(t, static_cast<Index>(g)) = table.values(rows[g], t);
   return fitted;
+}
+
+/// Brings the types into the order of `types`, where they are the same ones, so that compositions of the samples fit.
+inline void order_types(FittedPrototypes& fitted, const std::vector<std::string>& types) {
+  if (fitted.types == types || fitted.types.size() != types.size()) return;
+  Matrix<double> ordered(fitted.expression.rows(), fitted.expression.cols());
+  for (std::size_t t = 0; t < types.size(); ++t) {
+    const auto found = std::find(fitted.types.begin(), fitted.types.end(), types[t]);
+    if (found == fitted.types.end()) return;
+    std::copy_n(fitted.expression.row(found - fitted.types.begin()).data(), ordered.cols(),
+                ordered.row(static_cast<Index>(t)).data());
+  }
+  fitted.types = types;
+  fitted.expression = std::move(ordered);
 }
 
 /// Without masking, zeros become the smallest positive prototype.

@@ -4,15 +4,17 @@
 // the model folder, read back by --resume and predict.
 
 #include "options.hpp"
-#include "trainer.hpp"
+#include "train_options.hpp"
 
-#include "common/study.hpp"
+#include "common/study_options.hpp"
+
+#include <eosin/core/gemm_backend.hpp>
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -98,6 +100,7 @@ struct Settings {
   // the model's switches; unset ones take the default of the level
   Projector projector = Projector::mlp;
   std::vector<Index> hidden;
+  std::optional<double> head_gain;
   Prototypes prototype_mode = Prototypes::trained;
   std::optional<bool> correction;
   std::optional<Observation> observation;
@@ -113,6 +116,7 @@ struct Settings {
   double learning_rate = 1e-3;
   double weight_decay = 0.01;
   double clip_norm = 0.5;
+  std::optional<double> feature_noise;
   ScheduleKind schedule = ScheduleKind::step;
   Index schedule_period = 50;
   double schedule_factor = 0.9;
@@ -143,6 +147,8 @@ struct Settings {
     if (!regulariser_weight) regulariser_weight = slide ? 1e3 : 1.0;
     if (!epochs) epochs = slide ? 1000 : 400;
     if (!batch) batch = slide ? 8 : 1;
+    if (!feature_noise) feature_noise = slide ? 0.0 : 1.0;
+    if (!head_gain) head_gain = slide ? 1.0 : 0.1;
     if (!patience) patience = slide ? 30 : 50;
   }
 
@@ -173,6 +179,7 @@ inline nlohmann::json to_json(const Settings& s) {
                       {"mask", s.mask},
                       {"projector", word_of(projector_words, s.projector)},
                       {"hidden", s.hidden},
+                      {"head_gain", s.head_gain.value()},
                       {"prototype_mode", word_of(prototype_mode_words, s.prototype_mode)},
                       {"correction", s.correction.value()},
                       {"observation", word_of(observation_words, s.observation.value())},
@@ -189,6 +196,7 @@ inline nlohmann::json to_json(const Settings& s) {
                       {"learning_rate", s.learning_rate},
                       {"weight_decay", s.weight_decay},
                       {"clip_norm", s.clip_norm},
+                      {"feature_noise", s.feature_noise.value()},
                       {"schedule", word_of(schedule_words, s.schedule)},
                       {"schedule_period", s.schedule_period},
                       {"schedule_factor", s.schedule_factor},

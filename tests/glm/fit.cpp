@@ -8,8 +8,10 @@
 #include "glm/dense_reference.hpp"
 #include "support/message.hpp"
 
+#include <array>
 #include <filesystem>
 #include <numeric>
+#include <utility>
 
 using namespace eosin;
 using glm::CoxReid, glm::Fixed, glm::FitStatus, glm::MaximumLikelihood;
@@ -148,8 +150,9 @@ TEST_CASE("glm::fit: the dispersion maximises the (adjusted) profile likelihood"
 TEST_CASE("glm::fit: simulated designs against the dense regression") {
   CpuContext context({.threads = 2});
   std::uint64_t seed = 10;
-  for (const auto& [types, batches] : {std::pair{1, 1}, {1, 4}, {3, 1}, {7, 3}, {20, 10}})
+  for (const auto& shape : {std::pair{1, 1}, {1, 4}, {3, 1}, {7, 3}, {20, 10}})
     for (const double largest : {0.0, 0.5, 100.0}) {
+      const Index types = shape.first, batches = shape.second;
       CAPTURE(types);
       CAPTURE(batches);
       CAPTURE(largest);

@@ -18,7 +18,8 @@ void check_gelu(const GoldenCase& golden, Comparison& comparison) {
   ops::gelu(context, x, y.view(), form);
   ops::gelu_backward(context, x, upstream, dx.view(), form);
   double loss = 0;
-  for (Index i = 0; i < y.size(); ++i) loss += static_cast<double>(y.data()[i]) * static_cast<double>(upstream.data()[i]);
+  for (Index i = 0; i < y.size(); ++i)
+    loss += static_cast<double>(y.data()[i]) * static_cast<double>(upstream.data()[i]);
   comparison.check("out/y", y);
   comparison.check("loss", loss);
   comparison.check("grad/in/x", dx);

@@ -19,16 +19,20 @@ void check_nb_loss(const GoldenCase& golden, Comparison& comparison) {
   if (golden.config.at("theta") == "gene") {
     const auto theta = golden.vector<T>("in/theta");
     Vector<T> gradient_log_theta(mu.cols());
-    loss = losses::negative_binomial(
-        context, mu, theta, counts,
-        {.eps = eps, .nll = nll.view(), .gradient_mu = gradient_mu.view(), .gradient_log_theta = gradient_log_theta.view()});
+    loss = losses::negative_binomial(context, mu, theta, counts,
+                                     {.eps = eps,
+                                      .nll = nll.view(),
+                                      .gradient_mu = gradient_mu.view(),
+                                      .gradient_log_theta = gradient_log_theta.view()});
     comparison.check("grad/in/log_theta", gradient_log_theta);
   } else {
     const auto theta = golden.matrix<T>("in/theta");
     Matrix<T> gradient_log_theta(mu.rows(), mu.cols());
-    loss = losses::negative_binomial_by_element(
-        context, mu, theta, counts,
-        {.eps = eps, .nll = nll.view(), .gradient_mu = gradient_mu.view(), .gradient_log_theta = gradient_log_theta.view()});
+    loss = losses::negative_binomial_by_element(context, mu, theta, counts,
+                                                {.eps = eps,
+                                                 .nll = nll.view(),
+                                                 .gradient_mu = gradient_mu.view(),
+                                                 .gradient_log_theta = gradient_log_theta.view()});
     comparison.check("grad/in/log_theta", gradient_log_theta);
   }
   comparison.check("out/nll", nll);

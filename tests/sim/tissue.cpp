@@ -89,8 +89,8 @@ TEST_CASE("shapes fit and shares are shares") {
       CHECK(types == doctest::Approx(1.0));
       CHECK(genes == doctest::Approx(1.0).epsilon(1e-5));
       const auto at = static_cast<std::size_t>(i);
-      CHECK(section.spots[at] == std::to_string(std::lround(section.array_x[at])) + "x" +
-                                     std::to_string(std::lround(section.array_y[at])));
+      CHECK(section.spots[at] ==
+            std::to_string(std::lround(section.array_x[at])) + "x" + std::to_string(std::lround(section.array_y[at])));
       CHECK(std::abs(section.pixel_x[at] - 48.0 * section.array_x[at]) < 5.0);
     }
   }
@@ -157,8 +157,7 @@ TEST_CASE("counts have the mean and the variance of their negative binomial") {
   for (const auto& section : tissue.sections)
     for (Index i = 0; i < section.size(); ++i)
       for (Index g = 0; g < 40; ++g) {
-        const double mean =
-            section.depth[static_cast<std::size_t>(i)] * static_cast<double>(section.expression(i, g));
+        const double mean = section.depth[static_cast<std::size_t>(i)] * static_cast<double>(section.expression(i, g));
         const double y = static_cast<double>(section.counts.at(i, g)), v = mean + 0.3 * mean * mean;
         observed += y / std::sqrt(v);
         expected += mean / std::sqrt(v);
@@ -178,8 +177,7 @@ TEST_CASE("the image shows the tissue where the spots are, with the section's ow
     std::vector<double> stained, fat;
     double tissue_density = 0.0;
     for (std::size_t i = 0; i < section.spots.size(); ++i) {
-      const vision::Image patch =
-          vision::extract_patch(section.image, {section.pixel_x[i], section.pixel_y[i]}, 36);
+      const vision::Image patch = vision::extract_patch(section.image, {section.pixel_x[i], section.pixel_y[i]}, 36);
       double h = 0.0, density = 0.0;
       for (Index y = 0; y < 36; ++y)
         for (Index x = 0; x < 36; ++x) {

@@ -150,7 +150,8 @@ TEST_CASE("blank, tiny and border cases stay finite; bad arguments are refused")
 }
 
 TEST_CASE("fields are the user's choice") {
-  const PatchEncoder encoder({.fields = {{.name = "near", .window = 1.5, .resolution = 64, .levels = 2, .pairs = true}}});
+  const PatchEncoder encoder(
+      {.fields = {{.name = "near", .window = 1.5, .resolution = 64, .levels = 2, .pairs = true}}});
   CHECK(encoder.features() == 20 + 8 + 2 * 2 * 3 + 10 + 2 * 5);
   CHECK(encoder.feature_names().front() == "near.haematoxylin.mean");
   CpuContext context({.threads = 1});

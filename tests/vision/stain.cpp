@@ -30,8 +30,7 @@ Image painted(const StainEstimate& truth, std::uint64_t seed) {
         e = amount * (1.0 - mix) * truth.strength[1];
       }
       for (std::size_t c = 0; c < 3; ++c) {
-        const double value =
-            (truth.white[c] + 1.0) * std::exp(-h * truth.haematoxylin[c] - e * truth.eosin[c]) - 1.0;
+        const double value = (truth.white[c] + 1.0) * std::exp(-h * truth.haematoxylin[c] - e * truth.eosin[c]) - 1.0;
         image.at(x, y)[c] = static_cast<std::uint8_t>(std::clamp(std::lround(value), 0l, 255l));
       }
     }

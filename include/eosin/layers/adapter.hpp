@@ -22,9 +22,11 @@ class Adapter {
     Matrix<T, Space> residual;
   };
 
-  /// `layers` >= 1 hidden layers of `width`.
-  Adapter(Parameters<T, Space>& parameters, const std::string& name, Index width, Index layers, Index outputs)
-      : stack_(make_stack(parameters, name, width, layers)), head_(parameters, name + ".head", width, outputs) {}
+  /// `layers` >= 1 hidden layers of `width`. `head_gain` multiplies the start of the head's weight.
+  Adapter(Parameters<T, Space>& parameters, const std::string& name, Index width, Index layers, Index outputs,
+          double head_gain = 1)
+      : stack_(make_stack(parameters, name, width, layers)),
+        head_(parameters, name + ".head", width, outputs, head_gain) {}
 
   Index inputs() const { return head_.inputs(); }
   Index outputs() const { return head_.outputs(); }

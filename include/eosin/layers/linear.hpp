@@ -18,12 +18,12 @@ namespace eosin::layers {
 template <class T, class Space = Host>
 class Linear {
  public:
-  /// Registers NAME.weight (Xavier normal) and NAME.bias (zero).
-  Linear(Parameters<T, Space>& parameters, const std::string& name, Index inputs, Index outputs)
+  /// Registers NAME.weight (Xavier normal times `gain`) and NAME.bias (zero).
+  Linear(Parameters<T, Space>& parameters, const std::string& name, Index inputs, Index outputs, double gain = 1)
       : parameters_(&parameters),
         inputs_(inputs),
         outputs_(outputs),
-        weight_(parameters.add(name + ".weight", {outputs, inputs}, init::XavierNormal{})),
+        weight_(parameters.add(name + ".weight", {outputs, inputs}, init::XavierNormal{gain})),
         bias_(parameters.add(name + ".bias", {outputs})) {}
 
   Index inputs() const { return inputs_; }

@@ -20,11 +20,12 @@ class Mlp {
  public:
   using Cache = typename GeluStack<T, Space>::Cache;
 
-  /// `sizes`: input, hidden ..., output; at least two.
-  Mlp(Parameters<T, Space>& parameters, const std::string& name, const std::vector<Index>& sizes)
+  /// `sizes`: input, hidden ..., output; at least two. `head_gain` multiplies the start of the last layer's weight.
+  Mlp(Parameters<T, Space>& parameters, const std::string& name, const std::vector<Index>& sizes, double head_gain = 1)
       : inputs_(sizes.empty() ? 0 : sizes.front()),
         stack_(make_stack(parameters, name, sizes)),
-        head_(parameters, name + "." + std::to_string(2 * stack_.size()), sizes[sizes.size() - 2], sizes.back()) {}
+        head_(parameters, name + "." + std::to_string(2 * stack_.size()), sizes[sizes.size() - 2], sizes.back(),
+              head_gain) {}
 
   Index inputs() const { return inputs_; }
   Index outputs() const { return head_.outputs(); }

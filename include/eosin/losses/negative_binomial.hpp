@@ -10,12 +10,15 @@
 #include <eosin/core/parameters.hpp>
 #include <eosin/ops/negative_binomial.hpp>
 
+#include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <limits>
 #include <string>
 #include <utility>
 
 namespace eosin::losses {
+inline namespace EOSIN_ISA_NAMESPACE {
 
 using ops::NegativeBinomialElementOptions;
 using ops::NegativeBinomialOptions;
@@ -31,7 +34,9 @@ template <class T>
 void require_range(CpuContext& context, const char* argument, MatrixView<const T> values, T lowest, bool open,
                    const char* expected) {
   std::atomic<Index> first_bad_row{std::numeric_limits<Index>::max()};
-  const auto good = [&](auto x, auto low, auto infinity) { return open ? x > low && x < infinity : x >= low && x < infinity; };
+  const auto good = [&](auto x, auto low, auto infinity) {
+    return open ? x > low && x < infinity : x >= low && x < infinity;
+  };
   const T infinity = std::numeric_limits<T>::infinity();
   const Index block = std::max(Index{1}, Index{16384} / std::max(Index{1}, values.cols()));
   context.parallel_for(values.rows(), block, [&](Index begin, Index end) {
@@ -52,7 +57,9 @@ void require_range(CpuContext& context, const char* argument, MatrixView<const T
   if (r == std::numeric_limits<Index>::max()) return;
   Index c = 0;
   while (good(values(r, c), lowest, infinity)) ++c;
-  throw ValueError(std::string("negative_binomial: ") + argument + " is " + std::to_string(values(r, c)) + " at row " +
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, values(r, c)).ptr;
+  throw ValueError(std::string("negative_binomial: ") + argument + " is " + std::string(text, end) + " at row " +
                    std::to_string(r) + ", column " + std::to_string(c) + ", expected " + expected);
 }
 
@@ -139,9 +146,8 @@ class NegativeBinomial {
     const VectorView<const T> log_theta = std::as_const(*parameters_).value(log_theta_);
     const auto mark = context.workspace().mark();
     const VectorView<T> theta = context.workspace().template take<T>(log_theta.size());
-    math::for_each_pack<T>(0, theta.size(), [&](auto lanes) {
-      lanes.store(theta.data(), math::exp(lanes.load(log_theta.data())));
-    });
+    math::for_each_pack<T>(0, theta.size(),
+                           [&](auto lanes) { lanes.store(theta.data(), math::exp(lanes.load(log_theta.data()))); });
     options.eps = static_cast<T>(options_.eps);
     return losses::negative_binomial(context, mu, VectorView<const T>(theta), counts, options, check);
   }
@@ -151,4 +157,5 @@ class NegativeBinomial {
   NegativeBinomialLossOptions options_;
 };
 
+}  // namespace EOSIN_ISA_NAMESPACE
 }  // namespace eosin::losses

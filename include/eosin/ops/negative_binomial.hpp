@@ -132,8 +132,8 @@ double negative_binomial(CpuContext& context, const Rates& rates, VectorView<con
   };
   const std::true_type yes;
   const std::false_type no;
-  const double sum = gradient_mu ? (gradient_theta ? run(yes, yes) : run(yes, no))
-                                 : (gradient_theta ? run(no, yes) : run(no, no));
+  const double sum =
+      gradient_mu ? (gradient_theta ? run(yes, yes) : run(yes, no)) : (gradient_theta ? run(no, yes) : run(no, no));
   if (gradient_theta) {
     const double scale = static_cast<double>(options.gradient_scale);
     context.parallel_for(genes, 4096, [&](Index begin, Index end) {

@@ -43,20 +43,20 @@
 
 namespace eosin::sim {
 
-/// How a cell type looks. Lengths are in spot pitches (200 micrometres in the model array), amounts of stain relative to
-/// the section's strengths.
+/// How a cell type looks. Lengths are in spot pitches (200 micrometres in the model array), amounts of stain relative
+/// to the section's strengths.
 struct CellAppearance {
   std::string name;
-  double radius = 0.02;        ///< of the nucleus, geometric mean of the half axes
-  double elongation = 1.1;     ///< long over short axis
-  double haematoxylin = 0.7;   ///< of the nucleus
-  double grain = 0.1;          ///< relative deviation of it within the nucleus
-  double density = 0.7;        ///< probability that a site of this type holds a cell
-  double eosin = 0.35;         ///< of the ground
-  double basophilia = 0.05;    ///< haematoxylin of the ground
-  double fibres = 0.0;         ///< how far the eosin is drawn out to fibres, 0 to 1
-  double vacuole = 0.0;        ///< radius of the empty round that a cell leaves in the ground
-  double abundance = 0.0;      ///< b_k of an average patient
+  double radius = 0.02;       ///< of the nucleus, geometric mean of the half axes
+  double elongation = 1.1;    ///< long over short axis
+  double haematoxylin = 0.7;  ///< of the nucleus
+  double grain = 0.1;         ///< relative deviation of it within the nucleus
+  double density = 0.7;       ///< probability that a site of this type holds a cell
+  double eosin = 0.35;        ///< of the ground
+  double basophilia = 0.05;   ///< haematoxylin of the ground
+  double fibres = 0.0;        ///< how far the eosin is drawn out to fibres, 0 to 1
+  double vacuole = 0.0;       ///< radius of the empty round that a cell leaves in the ground
+  double abundance = 0.0;     ///< b_k of an average patient
 };
 
 /// Eight types in the manner of breast tissue.
@@ -95,50 +95,50 @@ struct TissueOptions {
   /// counts and the mixing of cells.
   double noise = 1.0;
 
-  double sharpness = 1.45;        ///< of the territories
-  double territory = 3.0;         ///< length of the large scale, in pitches
-  double mingling = 0.90;         ///< weight of the small scale (0.7 pitches) beside the large one
-  double capture = 0.35;          ///< deviation of a spot's catchment, in pitches (lateral diffusion included)
-  double log_depth = 7.2;         ///< mean of log L
-  double depth_field = 0.65;      ///< (n) deviation of the part of log L that varies smoothly over the section
-  double depth_deviation = 0.50;  ///< (n) deviation of the part of log L that nothing explains
-  double depth_cellularity = 0.9; ///< exponent of the number of cells under the spot in L
-  double section_depth = 0.35;    ///< (n) deviation of log L between sections
-  double dispersion = 0.10;       ///< (n) median of a_g, spots
-  double cell_dispersion = 0.40;  ///< (n) median of a'_g, single cells
-  double dispersion_spread = 0.7; ///< (n) deviation of log a_g
-  double modality = 0.5;          ///< deviation of log m_g
-  double patient_effect = 0.20;   ///< (n) deviation of u_pg
-  double batch_effect = 0.30;     ///< (n) deviation of v_bg
-  double log_cell_depth = 7.6;    ///< mean of log S
+  double sharpness = 1.45;            ///< of the territories
+  double territory = 3.0;             ///< length of the large scale, in pitches
+  double mingling = 0.90;             ///< weight of the small scale (0.7 pitches) beside the large one
+  double capture = 0.35;              ///< deviation of a spot's catchment, in pitches (lateral diffusion included)
+  double log_depth = 7.2;             ///< mean of log L
+  double depth_field = 0.65;          ///< (n) deviation of the part of log L that varies smoothly over the section
+  double depth_deviation = 0.50;      ///< (n) deviation of the part of log L that nothing explains
+  double depth_cellularity = 0.9;     ///< exponent of the number of cells under the spot in L
+  double section_depth = 0.35;        ///< (n) deviation of log L between sections
+  double dispersion = 0.10;           ///< (n) median of a_g, spots
+  double cell_dispersion = 0.40;      ///< (n) median of a'_g, single cells
+  double dispersion_spread = 0.7;     ///< (n) deviation of log a_g
+  double modality = 0.5;              ///< deviation of log m_g
+  double patient_effect = 0.20;       ///< (n) deviation of u_pg
+  double batch_effect = 0.30;         ///< (n) deviation of v_bg
+  double log_cell_depth = 7.6;        ///< mean of log S
   double cell_depth_deviation = 0.5;  ///< (n)
-  double stain_angle = 0.06;      ///< (n) deviation of the stain vectors' components between sections
-  double stain_strength = 0.13;   ///< (n) deviation of the log strengths between sections
-  double white = 8.0;             ///< (n) deviation of the illumination between sections, intensity units
-  double texture = 0.30;          ///< (n) relative deviation of the ground on the scales of 3 and 12 pixels
-  double nuclear_spread = 0.15;   ///< (n) deviation of log size and log haematoxylin between nuclei of a type
-  double sensor = 1.5;            ///< (n) deviation of a pixel, intensity units
+  double stain_angle = 0.06;          ///< (n) deviation of the stain vectors' components between sections
+  double stain_strength = 0.13;       ///< (n) deviation of the log strengths between sections
+  double white = 8.0;                 ///< (n) deviation of the illumination between sections, intensity units
+  double texture = 0.30;              ///< (n) relative deviation of the ground on the scales of 3 and 12 pixels
+  double nuclear_spread = 0.15;       ///< (n) deviation of log size and log haematoxylin between nuclei of a type
+  double sensor = 1.5;                ///< (n) deviation of a pixel, intensity units
 };
 
 struct SimulatedSection {
   std::string sample;
   std::string patient;
   vision::Image image;
-  std::vector<std::string> spots;         ///< N names "XxY"
-  std::vector<double> array_x, array_y;   ///< N, position in the array
-  std::vector<double> pixel_x, pixel_y;   ///< N, centre in the image
-  SparseMatrix<float> counts;             ///< [N x genes]
-  Matrix<double> composition;             ///< [N x types], rows sum to 1
-  Matrix<float> expression;               ///< [N x genes], r: rows sum to 1
-  std::vector<double> depth;              ///< N, L: expected total count
-  vision::StainEstimate stain;            ///< as painted
+  std::vector<std::string> spots;        ///< N names "XxY"
+  std::vector<double> array_x, array_y;  ///< N, position in the array
+  std::vector<double> pixel_x, pixel_y;  ///< N, centre in the image
+  SparseMatrix<float> counts;            ///< [N x genes]; a spot of small depth may have none (noise of 2 and more)
+  Matrix<double> composition;            ///< [N x types], rows sum to 1
+  Matrix<float> expression;              ///< [N x genes], r: rows sum to 1
+  std::vector<double> depth;             ///< N, L: expected total count
+  vision::StainEstimate stain;           ///< as painted
   Index drawn_cells = 0;
 
   Index size() const { return static_cast<Index>(spots.size()); }
 };
 
 struct SimulatedCells {
-  SparseMatrix<float> counts;             ///< [cells x genes]
+  SparseMatrix<float> counts;  ///< [cells x genes]
   std::vector<std::string> names;
   std::vector<std::string> type;
   std::vector<std::string> batch;
@@ -147,9 +147,9 @@ struct SimulatedCells {
 struct SimulatedTissue {
   std::vector<std::string> genes;
   std::vector<std::string> types;
-  Matrix<double> prototypes;              ///< [types x genes], T: rows sum to 1
-  std::vector<double> modality;           ///< genes, m
-  std::vector<double> dispersion;         ///< genes, a
+  Matrix<double> prototypes;       ///< [types x genes], T: rows sum to 1
+  std::vector<double> modality;    ///< genes, m
+  std::vector<double> dispersion;  ///< genes, a
   std::vector<SimulatedSection> sections;
   SimulatedCells cells;
 };
@@ -158,7 +158,18 @@ namespace detail {
 
 /// One random stream per kind of thing and two numbers of it.
 enum class Stream : std::uint64_t {
-  gene = 1, prototype, patient, patient_gene, section, field, site, spot, batch_gene, cell, lattice, pixel
+  gene = 1,
+  prototype,
+  patient,
+  patient_gene,
+  section,
+  field,
+  site,
+  spot,
+  batch_gene,
+  cell,
+  lattice,
+  pixel
 };
 
 inline std::uint64_t stream_of(Stream kind, Index a = 0, Index b = 0) {
@@ -269,8 +280,10 @@ class SectionMaker {
     stain.white = {235, 222, 233};
     for (std::size_t c = 0; c < 3; ++c) {
       // The vectors of haematoxylin vary a quarter as much as those of eosin.
-      stain.haematoxylin[c] = std::max(0.05, stain.haematoxylin[c] + 0.25 * o_.noise * o_.stain_angle * random_.normal());
-      stain.eosin[c] = std::max(0.05, stain.eosin[c] + o_.noise * o_.stain_angle * random_.normal());
+      const double shift_h = 0.25 * o_.noise * o_.stain_angle * random_.normal();
+      const double shift_e = o_.noise * o_.stain_angle * random_.normal();
+      stain.haematoxylin[c] = std::max(0.05, stain.haematoxylin[c] + shift_h);
+      stain.eosin[c] = std::max(0.05, stain.eosin[c] + shift_e);
       stain.white[c] = std::clamp(stain.white[c] + o_.noise * o_.white * random_.normal(), 150.0, 254.0);
     }
     stain.haematoxylin = vision::detail::unit(stain.haematoxylin);
@@ -385,8 +398,8 @@ class SectionMaker {
           const double v = (py * cosine - px * sine) * across + static_cast<double>(wave);
           const float fibre = lattice(u, v);
           const float closed = tissue * (1.0f - open_[at]);
-          amount_e = blend(&Ground::eosin) *
-                     std::max(0.0f, 1.0f + texture * (0.7f * slow + 0.7f * fast) + blend(&Ground::fibres) * 0.6f * fibre);
+          const float drawn_out = 0.6f * blend(&Ground::fibres) * fibre;
+          amount_e = blend(&Ground::eosin) * std::max(0.0f, 1.0f + texture * 0.7f * (slow + fast) + drawn_out);
           amount_h = blend(&Ground::haematoxylin) * std::max(0.0f, 1.0f + texture * (slow + fast));
           // Chromatin takes the place of the eosin under it.
           const float nucleus = nuclei_[at];
@@ -399,10 +412,10 @@ class SectionMaker {
           const auto od = static_cast<float>(stain.strength[0] * stain.haematoxylin[c]) * amount_h +
                           static_cast<float>(stain.strength[1] * stain.eosin[c]) * amount_e;
           // Two uniform halves of a word: triangular, deviation 1 / sqrt(6).
-          const float triangle = static_cast<float>(words[c] >> 16) * 0x1p-16f +
-                                 static_cast<float>(words[c] & 0xFFFFu) * 0x1p-16f - 1.0f;
-          const float value = (static_cast<float>(stain.white[c]) + 1.0f) * std::exp(-od) - 1.0f +
-                              sensor * 2.4494897f * triangle;
+          const float triangle =
+              static_cast<float>(words[c] >> 16) * 0x1p-16f + static_cast<float>(words[c] & 0xFFFFu) * 0x1p-16f - 1.0f;
+          const float value =
+              (static_cast<float>(stain.white[c]) + 1.0f) * std::exp(-od) - 1.0f + sensor * 2.4494897f * triangle;
           rgb[c] = static_cast<std::uint8_t>(std::clamp(value + 0.5f, 0.0f, 255.0f));
         }
       }
@@ -504,12 +517,12 @@ class SectionMaker {
       normalise(r);
       RandomStream random(o_.seed,
                           stream_of(Stream::spot, section_, (Index{1} << 31) + places_[static_cast<std::size_t>(i)]));
-      const double depth = std::exp(o_.log_depth + depth_shift_ +
-                                    o_.depth_cellularity * (std::log(caught[static_cast<std::size_t>(i)]) - mean_caught) +
-                                    o_.noise * (o_.depth_field * yield_.front()(result_.array_x[static_cast<std::size_t>(i)],
-                                                                               result_.array_y[static_cast<std::size_t>(i)]) +
-                                               o_.depth_deviation * random.normal()));
-      result_.depth[static_cast<std::size_t>(i)] = depth;
+      const auto spot = static_cast<std::size_t>(i);
+      const double explained = o_.depth_cellularity * (std::log(caught[spot]) - mean_caught);
+      const double field = o_.depth_field * yield_.front()(result_.array_x[spot], result_.array_y[spot]);
+      const double depth =
+          std::exp(o_.log_depth + depth_shift_ + explained + o_.noise * (field + o_.depth_deviation * random.normal()));
+      result_.depth[spot] = depth;
       for (Index g = 0; g < genes; ++g) {
         const auto at = static_cast<std::size_t>(g);
         result_.expression(i, g) = static_cast<float>(r[at]);
@@ -533,8 +546,10 @@ class SectionMaker {
       for (Index k = 0; k < o_.types; ++k)
         result_.composition(i, k) = 0.1 * p[static_cast<std::size_t>(k)] * look(k).density;
       const double site = pitch() / 11.0;
-      auto cell = std::lower_bound(cells_.begin(), cells_.end(), y - reach - site,
-                                   [&](const DrawnCell& c, double limit) { return std::floor(c.y / site) * site < limit; });
+      const auto row_before = [site](const DrawnCell& c, double limit) {
+        return std::floor(c.y / site) * site < limit;
+      };
+      auto cell = std::lower_bound(cells_.begin(), cells_.end(), y - reach - site, row_before);
       for (; cell != cells_.end() && cell->y < y + reach + site; ++cell) {
         const double dx = cell->x - x, dy = cell->y - y, square = dx * dx + dy * dy;
         if (square > reach * reach) continue;
@@ -648,11 +663,26 @@ inline SimulatedTissue simulate_tissue(CpuContext& context, const TissueOptions&
   within(options.types, 1, static_cast<Index>(options.appearance.size()), "types");
   within(options.cells, 0, 10000000, "cells");
   within(options.batches, 1, 1000, "batches");
-  for (const double v :
-       {options.noise, options.depth_field, options.depth_deviation, options.section_depth, options.dispersion, options.cell_dispersion,
-        options.dispersion_spread, options.modality, options.patient_effect, options.batch_effect,
-        options.cell_depth_deviation, options.stain_angle, options.stain_strength, options.white, options.texture,
-        options.nuclear_spread, options.sensor, options.mingling, options.sharpness, options.depth_cellularity})
+  for (const double v : {options.noise,
+                         options.depth_field,
+                         options.depth_deviation,
+                         options.section_depth,
+                         options.dispersion,
+                         options.cell_dispersion,
+                         options.dispersion_spread,
+                         options.modality,
+                         options.patient_effect,
+                         options.batch_effect,
+                         options.cell_depth_deviation,
+                         options.stain_angle,
+                         options.stain_strength,
+                         options.white,
+                         options.texture,
+                         options.nuclear_spread,
+                         options.sensor,
+                         options.mingling,
+                         options.sharpness,
+                         options.depth_cellularity})
     require_value(v >= 0.0 && v <= 100.0, "simulate_tissue", "a deviation lies outside [0, 100]");
   require_value(options.dispersion > 0.0, "simulate_tissue", "dispersion is 0; set noise to 0 for Poisson counts");
   require_value(options.territory > 0.0 && options.capture > 0.0 && options.capture <= 2.0, "simulate_tissue",

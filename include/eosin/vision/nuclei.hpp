@@ -169,8 +169,7 @@ inline std::vector<NuclearBlob> nuclear_blobs(const Plane& plane, std::span<cons
       const double spread = std::sqrt((xx - yy) * (xx - yy) + 4.0 * xy * xy);
       const double strong = -0.5 * (xx + yy - spread), weak = -0.5 * (xx + yy + spread);
       blobs.push_back({x, y, sigmas[best], static_cast<double>(value),
-                       strong > 0.0 ? std::clamp(1.0 - weak / strong, 0.0, 1.0) : 0.0,
-                       static_cast<double>(p(x, y))});
+                       strong > 0.0 ? std::clamp(1.0 - weak / strong, 0.0, 1.0) : 0.0, static_cast<double>(p(x, y))});
     }
   return blobs;
 }

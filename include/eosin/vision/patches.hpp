@@ -133,8 +133,7 @@ inline Image resample_window(const Image& image, Point centre, double window, In
   const std::vector<Index> xs = borders(centre.x), ys = borders(centre.y);
   const Index first = xs.front(), last = std::max(xs.back(), first + 1);
   std::vector<Index> source(static_cast<std::size_t>(last - first));
-  for (Index x = first; x < last; ++x)
-    source[static_cast<std::size_t>(x - first)] = 3 * mirror_index(x, image.width);
+  for (Index x = first; x < last; ++x) source[static_cast<std::size_t>(x - first)] = 3 * mirror_index(x, image.width);
 
   Image result(size, size);
   std::vector<std::uint64_t> sums(static_cast<std::size_t>(3 * size));

@@ -65,7 +65,9 @@ inline std::array<double, 3> unit(std::array<double, 3> v) {
 }  // namespace detail
 
 /// Optical density of intensity `value` (0 to 255) under illumination `white`.
-inline double optical_density(double value, double white) { return -std::log((value + 1.0) / (white + 1.0)); }
+inline double optical_density(double value, double white) {
+  return -std::log((value + 1.0) / (white + 1.0));
+}
 
 /// Intensity of the empty slide per channel: mean over the pixels whose brightness lies between the 85th and the 99th
 /// percentile (above lie specks of glare). Throws ShapeError for an empty image.
@@ -112,8 +114,7 @@ inline StainEstimate estimate_stains(const Image& image, const StainOptions& opt
 
   std::array<std::array<double, 256>, 3> density{};
   for (std::size_t c = 0; c < 3; ++c)
-    for (std::size_t v = 0; v < 256; ++v)
-      density[c][v] = optical_density(static_cast<double>(v), estimate.white[c]);
+    for (std::size_t v = 0; v < 256; ++v) density[c][v] = optical_density(static_cast<double>(v), estimate.white[c]);
   const Index step = std::max<Index>(
       1, static_cast<Index>(std::sqrt(static_cast<double>(image.width) * static_cast<double>(image.height) /
                                       static_cast<double>(options.samples))));
@@ -196,8 +197,8 @@ class StainSeparator {
       for (std::size_t v = 0; v < 256; ++v) {
         const double od = optical_density(static_cast<double>(v), estimate.white[c]);
         for (std::size_t s = 0; s < 3; ++s)
-          table_[c][v][s] = static_cast<float>(
-              scale[s] * inverse(static_cast<Eigen::Index>(s), static_cast<Eigen::Index>(c)) * od);
+          table_[c][v][s] =
+              static_cast<float>(scale[s] * inverse(static_cast<Eigen::Index>(s), static_cast<Eigen::Index>(c)) * od);
         table_[c][v][3] = static_cast<float>(od / 3.0);
       }
   }
@@ -228,8 +229,7 @@ inline Image normalise_stains(CpuContext& context, const Image& image, const Sta
         const double eosin = std::max(0.0f, amount[1]) * reference.strength[1];
         std::uint8_t* to = result.at(x, y);
         for (std::size_t c = 0; c < 3; ++c) {
-          const double value =
-              (reference.white[c] + 1.0) * std::exp(-haematoxylin * h[c] - eosin * e[c]) - 1.0;
+          const double value = (reference.white[c] + 1.0) * std::exp(-haematoxylin * h[c] - eosin * e[c]) - 1.0;
           to[c] = static_cast<std::uint8_t>(std::clamp(value + 0.5, 0.0, 255.0));
         }
       }

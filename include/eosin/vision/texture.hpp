@@ -157,8 +157,8 @@ std::array<double, N> quantiles(std::span<const float> values, float low, float 
     for (std::size_t b = 0; b < count.size(); ++b) {
       const auto here = static_cast<double>(count[b]);
       if (here > 0.0 && below + here >= wanted) {
-        result[s] = static_cast<double>(low) +
-                    (static_cast<double>(b) + (wanted - below) / here) / static_cast<double>(scale);
+        result[s] =
+            static_cast<double>(low) + (static_cast<double>(b) + (wanted - below) / here) / static_cast<double>(scale);
         break;
       }
       below += here;
@@ -241,8 +241,7 @@ inline BandTexture band_texture(const Plane& level, BandScratch& scratch) {
       const float gy = 0.5f * (c(x, std::min(y + 1, c.height - 1)) - c(x, std::max<Index>(y - 1, 0)));
       second += static_cast<double>(std::sqrt(gx * gx + gy * gy));
     }
-  if (texture.gradient > 1e-9)
-    texture.roughness = second / static_cast<double>(c.width * c.height) / texture.gradient;
+  if (texture.gradient > 1e-9) texture.roughness = second / static_cast<double>(c.width * c.height) / texture.gradient;
   return texture;
 }
 
@@ -266,9 +265,9 @@ inline std::array<double, 10> local_binary_patterns(const Plane& plane, float ma
     const float *a = plane.row(y - 1), *b = plane.row(y), *c = plane.row(y + 1);
     for (Index x = 1; x + 1 < plane.width; ++x) {
       const float middle = b[x] + margin;
-      const unsigned code = (a[x - 1] > middle ? 1u : 0u) | (a[x] > middle ? 2u : 0u) | (a[x + 1] > middle ? 4u : 0u) |
-                            (b[x + 1] > middle ? 8u : 0u) | (c[x + 1] > middle ? 16u : 0u) |
-                            (c[x] > middle ? 32u : 0u) | (c[x - 1] > middle ? 64u : 0u) | (b[x - 1] > middle ? 128u : 0u);
+      const std::array<float, 8> ring{a[x - 1], a[x], a[x + 1], b[x + 1], c[x + 1], c[x], c[x - 1], b[x - 1]};
+      unsigned code = 0;
+      for (unsigned bit = 0; bit < 8; ++bit) code |= (ring[bit] > middle ? 1u : 0u) << bit;
       ++count[classes[code]];
     }
   }
@@ -296,9 +295,9 @@ inline CoOccurrence co_occurrence(const Plane& plane, Index distance, float low,
   std::vector<std::uint8_t> level(plane.values.size());
   const float scale = static_cast<float>(levels) / (high - low);
   for (std::size_t i = 0; i < level.size(); ++i)
-    level[i] = static_cast<std::uint8_t>(
-        std::clamp((plane.values[i] - low) * scale, 0.0f, static_cast<float>(levels) - 1.0f));
-  std::array<Index, static_cast<std::size_t>(levels* levels)> count{};
+    level[i] =
+        static_cast<std::uint8_t>(std::clamp((plane.values[i] - low) * scale, 0.0f, static_cast<float>(levels) - 1.0f));
+  std::array<Index, static_cast<std::size_t>(levels * levels)> count{};
   const std::array<std::array<Index, 2>, 4> steps{{{1, 0}, {0, 1}, {1, 1}, {-1, 1}}};
   for (const auto& step : steps) {
     const Index dx = step[0] * distance, dy = step[1] * distance;
