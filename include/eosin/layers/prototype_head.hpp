@@ -60,8 +60,12 @@ class PrototypeHead {
         require_value(zero || std::isfinite(value), "PrototypeHead",
                       "log_prototypes(" + std::to_string(c) + ", " + std::to_string(g) + ") is " +
                           std::to_string(value) + ", expected a finite number or -inf");
+        const double keep = mask.empty() ? 1.0 : mask(c, g);
+        require_value(keep == 0.0 || keep == 1.0, "PrototypeHead",
+                      "mask(" + std::to_string(c) + ", " + std::to_string(g) + ") is " + std::to_string(keep) +
+                          ", expected 0 or 1");
         start[static_cast<std::size_t>(c * genes_ + g)] = zero ? 0.0 : value;
-        keep_(c, g) = zero ? T(0) : mask.empty() ? T(1) : static_cast<T>(mask(c, g));
+        keep_(c, g) = zero ? T(0) : static_cast<T>(keep);
       }
     if (options.trained) {
       template_ = parameters.add("exp_template", {types_, genes_}, init::Values{std::move(start)});

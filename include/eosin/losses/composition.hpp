@@ -42,6 +42,7 @@ double composition_loss(CompositionLoss kind, VectorView<const T> p, VectorView<
     for (Index c = 1; c < types; ++c) largest = std::max(largest, p[c]);
     for (Index c = 0; c < types; ++c) exponentials += std::exp(p[c] - largest);
   }
+  constexpr double largest_slope = static_cast<double>(std::numeric_limits<T>::max()) / 16;
   double loss = 0;
   for (Index c = 0; c < types; ++c) {
     const T q = reference[c] / total;
@@ -57,7 +58,8 @@ double composition_loss(CompositionLoss kind, VectorView<const T> p, VectorView<
         slope = p[c] > q ? share : p[c] < q ? -share : T(0);
         break;
       case CompositionLoss::cross_entropy: {
-        // A probability that underflowed counts as the smallest normal number: finite loss, finite gradient.
+        // A probability that underflowed counts as the smallest normal number: finite loss. Its slope is finite too, but
+        // times a weight it need not be, and what multiplies it later is a probability of 0.
         const T safe = std::max(p[c], std::numeric_limits<T>::min());
         value = q > T(0) ? -q * std::log(safe) : T(0);
         slope = -q / safe;
@@ -72,7 +74,9 @@ double composition_loss(CompositionLoss kind, VectorView<const T> p, VectorView<
       case CompositionLoss::off: break;
     }
     loss += static_cast<double>(value);
-    if (!d_p.empty()) d_p[c] += weight * slope;
+    if (!d_p.empty())
+      d_p[c] += static_cast<T>(std::clamp(static_cast<double>(weight) * static_cast<double>(slope), -largest_slope,
+                                          largest_slope));
   }
   return loss;
 }

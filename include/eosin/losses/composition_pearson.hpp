@@ -11,6 +11,9 @@
 //   dE_g = u_g B_g + 2 w_g S Ec_g                       [C x G]
 //   dP   = 2 Pc (Ec diag(w) Ec') + Yc (Ec diag(u))'     [N x C]
 //
+// Rows of P must have equal sums (a composition sums to 1): off that set the loss is not that of P E. Accordingly dP is
+// the gradient along it; its rows sum to 0, and a softmax passes it on unchanged.
+//
 // Two products of N G C multiplications replace the direct form's five passes over N x G arrays. A positive factor and a
 // shift per gene (the modality correction) do not change a correlation, so e needs neither. A correlation is undefined,
 // and 0 with gradient 0, iff its target is constant, E_g is equal for all types, or all compositions are equal.
@@ -71,7 +74,8 @@ struct CompositionPearsonOptions {
   MatrixView<T> d_expression = {};    ///< [C x G] weight * d loss / d E is added
 };
 
-/// Loss of composition [N x C] and prototypes' expression [C x G] against a prepared target [N x G]. Workspace: O(C G + N C).
+/// Loss of composition [N x C], C >= 1, rows of equal sum, and prototypes' expression [C x G] against a prepared target
+/// [N x G]. Throws ShapeError, ValueError. Workspace: O(C G + N C).
 template <class T>
 double composition_pearson(CpuContext& context, MatrixView<const std::type_identity_t<T>> composition,
                            MatrixView<const std::type_identity_t<T>> expression, const PearsonTarget<T>& target,
@@ -81,6 +85,14 @@ double composition_pearson(CpuContext& context, MatrixView<const std::type_ident
   const Index genes = expression.cols();
   require_size("composition_pearson", "expression", "rows", expression.rows(), types, "columns of composition");
   require_shape("composition_pearson", "target", target.unit, rows, genes);
+  if (!options.correlation.empty())
+    require_size("composition_pearson", "correlation", "elements", options.correlation.size(), genes,
+                 "columns of expression");
+  if (!options.d_expression.empty())
+    require_shape("composition_pearson", "d_expression", options.d_expression, types, genes);
+  if (!options.d_composition.empty())
+    require_shape("composition_pearson", "d_composition", options.d_composition, rows, types);
+  require_value(types > 0, "composition_pearson", "composition has no columns");
   if (genes == 0) return 0;
 
   auto& workspace = context.workspace();
@@ -109,7 +121,8 @@ double composition_pearson(CpuContext& context, MatrixView<const std::type_ident
 
   constexpr Index block = 512;
   context.parallel_for(genes, block, [&](Index begin, Index end) {
-    for (Index c = 0; c < types; ++c) std::copy(&expression(c, begin), &expression(c, begin) + (end - begin), &contrast(c, begin));
+    for (Index c = 0; c < types; ++c)
+      std::copy(&expression(c, begin), &expression(c, begin) + (end - begin), &contrast(c, begin));
     T* sum = &spread_contrast(0, begin);  // free until S Ec is computed
     std::fill(sum, sum + (end - begin), T(0));
     for (Index c = 0; c < types; ++c)
@@ -151,7 +164,6 @@ double composition_pearson(CpuContext& context, MatrixView<const std::type_ident
   });
 
   if (!options.d_expression.empty()) {
-    require_shape("composition_pearson", "d_expression", options.d_expression, types, genes);
     context.parallel_for(genes, block, [&](Index begin, Index end) {
       for (Index c = 0; c < types; ++c) {
         T* out = options.d_expression.row(c).data();
@@ -161,7 +173,6 @@ double composition_pearson(CpuContext& context, MatrixView<const std::type_ident
     });
   }
   if (!options.d_composition.empty()) {
-    require_shape("composition_pearson", "d_composition", options.d_composition, rows, types);
     const auto scaled = spread_contrast;  // its memory takes Ec diag(w), then Ec diag(u)
     const auto inner = spread;            // and that of S takes Ec diag(w) Ec'
     const auto scale_contrast = [&](VectorView<const T> factor) {

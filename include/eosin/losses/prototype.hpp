@@ -38,7 +38,11 @@ class PrototypeRegulariser {
       for (Index g = 0; g < reference.cols(); ++g) total += reference(c, g);
     for (Index c = 0; c < reference.rows(); ++c) {
       double sum = 0;
-      for (Index g = 0; g < reference.cols(); ++g) sum += reference(c, g);
+      for (Index g = 0; g < reference.cols(); ++g) {
+        require_value(!(reference(c, g) < 0), "PrototypeRegulariser",
+                      "the reference has a negative entry at (" + std::to_string(c) + ", " + std::to_string(g) + ")");
+        sum += reference(c, g);
+      }
       require_value(sum > 0 && std::isfinite(sum), "PrototypeRegulariser",
                     "prototype " + std::to_string(c) + " sums to " + std::to_string(sum));
       const double scale = kind == PrototypeLoss::softmax_mse ? sum : kind == PrototypeLoss::pearson ? total : 1.0;
@@ -52,8 +56,11 @@ class PrototypeRegulariser {
   /// masked. Empty gradients are not computed.
   double operator()(CpuContext& context, MatrixView<const T> log_prototypes, MatrixView<const T> expression, T weight,
                     MatrixView<T> d_log, MatrixView<T> d_expression) const {
+    if (kind_ == PrototypeLoss::off) return 0;
+    require_shape("PrototypeRegulariser", "log_prototypes", log_prototypes, reference_.rows(), reference_.cols());
+    if (!d_log.empty()) require_shape("PrototypeRegulariser", "d_log", d_log, reference_.rows(), reference_.cols());
     switch (kind_) {
-      case PrototypeLoss::off: return 0;
+      case PrototypeLoss::off: break;
       case PrototypeLoss::softmax_mse: return softmax_mse(context, log_prototypes, weight, d_log);
       case PrototypeLoss::exp_mse: return exp_mse(context, log_prototypes, weight, d_log);
       case PrototypeLoss::pearson: break;

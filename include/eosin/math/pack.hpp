@@ -21,8 +21,20 @@
 #include <immintrin.h>
 #endif
 
-/// For the small functions that loops are made of.
+/// For the small functions that loops are made of. Sanitizers instrument every inlined copy, which takes compilers
+/// minutes, and unoptimised code gains nothing: there the functions stay functions.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(undefined_behavior_sanitizer)
+#define EOSIN_ALWAYS_INLINE
+#endif
+#endif
+#if !defined(EOSIN_ALWAYS_INLINE)
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define EOSIN_ALWAYS_INLINE __attribute__((always_inline))
+#else
+#define EOSIN_ALWAYS_INLINE
+#endif
+#endif
 
 namespace eosin::math {
 inline namespace EOSIN_ISA_NAMESPACE {

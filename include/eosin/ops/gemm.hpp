@@ -59,26 +59,35 @@ void gemm_eigen(Transpose ta, Transpose tb, T alpha, MatrixView<const T> a, Matr
   }
 }
 
-/// Edge of a tile of C along a dimension of `extent`: large enough that packing the operands of a tile costs little
-/// beside its product, small enough that a dozen cores find work. A function of the shape alone.
-inline Index tile_edge(Index extent, Index other) {
-  const Index wanted = extent * other >= (Index{1} << 21) ? 1024 : 512;
+/// `extent` cut into equal parts of at most about `wanted`.
+inline Index tile_edge(Index extent, Index wanted) {
   if (extent <= wanted) return extent;
   const Index tiles = (extent + wanted - 1) / wanted;
   const Index edge = (extent + tiles - 1) / tiles;
   return (edge + 15) / 16 * 16;
 }
 
+/// Columns and rows of a tile of C: large enough that packing the operands of a tile costs little beside its product,
+/// small enough that a dozen cores find work, and rather wide than high, since rows are contiguous in memory. Functions
+/// of the shape alone.
+inline Index tile_width(Index rows, Index cols) {
+  return tile_edge(cols, rows >= 256 ? 1024 : 512);
+}
+inline Index tile_height(Index rows, Index cols) {
+  const bool large = rows * cols >= (Index{1} << 21);
+  return tile_edge(rows, large ? 1024 : std::min(Index{512}, (Index{1} << 18) / tile_width(rows, cols)));
+}
+
 template <class T, class Product>
 void for_each_tile(CpuContext& context, MatrixView<T> c, Product&& product) {
-  const Index tile_rows = tile_edge(c.rows(), c.cols());
-  const Index tile_cols = tile_edge(c.cols(), c.rows());
-  const Index tiles_down = (c.rows() + tile_rows - 1) / tile_rows;
-  const Index tiles_across = (c.cols() + tile_cols - 1) / tile_cols;
+  const Index high = tile_height(c.rows(), c.cols());
+  const Index wide = tile_width(c.rows(), c.cols());
+  const Index tiles_down = (c.rows() + high - 1) / high;
+  const Index tiles_across = (c.cols() + wide - 1) / wide;
   context.pool().run(tiles_down * tiles_across, [&](Index task, int) {
-    const Index row = task / tiles_across * tile_rows;
-    const Index col = task % tiles_across * tile_cols;
-    product(row, std::min(tile_rows, c.rows() - row), col, std::min(tile_cols, c.cols() - col));
+    const Index row = task / tiles_across * high;
+    const Index col = task % tiles_across * wide;
+    product(row, std::min(high, c.rows() - row), col, std::min(wide, c.cols() - col));
   });
 }
 

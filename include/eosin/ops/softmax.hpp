@@ -14,7 +14,7 @@
 #include <eosin/core/context.hpp>
 
 #include <cmath>
-#include <limits>
+#include <string>
 #include <type_traits>
 
 namespace eosin::ops {
@@ -24,9 +24,9 @@ namespace detail {
 
 inline constexpr Index softmax_block = 64;
 
-/// One row, length n >= 1. Returns the natural logarithm of the sum of exponentials (of the unshifted logits).
+/// One row, length n >= 1.
 template <class T>
-T softmax_row(const T* logits, T* out, Index n) {
+void softmax_row(const T* logits, T* out, Index n) {
   T largest = logits[0];
   for (Index c = 1; c < n; ++c) largest = logits[c] > largest ? logits[c] : largest;
   T sum = 0;
@@ -36,7 +36,6 @@ T softmax_row(const T* logits, T* out, Index n) {
   }
   const T scale = T(1) / sum;
   for (Index c = 0; c < n; ++c) out[c] *= scale;
-  return largest + std::log(sum);
 }
 
 }  // namespace detail

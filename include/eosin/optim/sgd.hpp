@@ -23,8 +23,14 @@ struct SgdOptions {
 template <class T>
 class Sgd {
  public:
+  /// `parameters` must be allocated.
   Sgd(const Parameters<T>& parameters, const SgdOptions& options)
-      : options_(options), momentum_(options.momentum != 0 ? parameters.values().size() : 0) {}
+      : options_(options),
+        size_(parameters.values().size()),
+        momentum_(options.momentum != 0 ? parameters.values().size() : 0) {
+    require_value(!options.nesterov || (options.momentum > 0 && options.dampening == 0), "Sgd",
+                  "Nesterov's step needs momentum and no dampening");
+  }
 
   const SgdOptions& options() const { return options_; }
   VectorView<T> momentum() { return momentum_; }
@@ -32,6 +38,7 @@ class Sgd {
   void set_steps(Index steps) { steps_ = steps; }
 
   void step(CpuContext& context, Parameters<T>& parameters, double learning_rate, double gradient_scale = 1.0) {
+    require_size("Sgd::step", "parameters", "elements", parameters.values().size(), size_);
     const bool first_step = steps_ == 0;
     ++steps_;
     const T rate = static_cast<T>(learning_rate);
@@ -57,6 +64,7 @@ class Sgd {
 
  private:
   SgdOptions options_;
+  Index size_;
   Vector<T> momentum_;
   Index steps_ = 0;
 };
