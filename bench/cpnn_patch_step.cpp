@@ -84,8 +84,7 @@ void cpnn_patch_step(benchmark::State& state, const Backend& backend) {
   sections[0].composition = reference;
   const auto step = [&] {
     const auto losses = model.patch_step(context, sections, eosin::layers::GradientMode::overwrite);
-    const double norm =
-        eosin::optim::gradient_norm<float>(context, std::as_const(model.parameters()).gradients());
+    const double norm = eosin::optim::gradient_norm<float>(context, std::as_const(model.parameters()).gradients());
     optimiser.step(context, model.parameters(), 1e-3, eosin::optim::clip_factor(norm, 0.5));
     benchmark::DoNotOptimize(losses.total);
   };

@@ -26,16 +26,16 @@ constexpr Index batch = 8;
 const std::vector<Index> hidden{1024, 512};
 
 struct Slides {
-  explicit Slides(Index inputs) : features(normal_matrix<float>(batch * patches, inputs)), counts(batch, genes),
-                                  composition(batch, types) {
+  explicit Slides(Index inputs)
+      : features(normal_matrix<float>(batch * patches, inputs)), counts(batch, genes), composition(batch, types) {
     eosin::RandomStream random(2);
     for (Index s = 0; s < batch; ++s) {
       for (Index g = 0; g < genes; ++g) counts(s, g) = static_cast<float>(random.poisson(random.gamma(0.5, 2000)));
       for (Index c = 0; c < types; ++c) composition(s, c) = static_cast<float>(random.gamma(1));
     }
     for (Index s = 0; s < batch; ++s)
-      slides.push_back({std::as_const(features).view().middle_rows(s * patches, patches),
-                        std::as_const(counts).row(s), std::as_const(composition).row(s)});
+      slides.push_back({std::as_const(features).view().middle_rows(s * patches, patches), std::as_const(counts).row(s),
+                        std::as_const(composition).row(s)});
   }
   Matrix<float> features, counts, composition;
   std::vector<cpnn::Slide<float>> slides;
@@ -59,8 +59,7 @@ void cpnn_slide_step(benchmark::State& state, Index inputs, const Backend& backe
   eosin::optim::Adam<float> optimiser(model.parameters(), {.weight_decay = 0.01});
   const auto step = [&] {
     const auto losses = model.slide_step(context, data.slides, eosin::layers::GradientMode::overwrite);
-    const double norm =
-        eosin::optim::gradient_norm<float>(context, std::as_const(model.parameters()).gradients());
+    const double norm = eosin::optim::gradient_norm<float>(context, std::as_const(model.parameters()).gradients());
     optimiser.step(context, model.parameters(), 1e-3, eosin::optim::clip_factor(norm, 0.5));
     benchmark::DoNotOptimize(losses.total);
   };

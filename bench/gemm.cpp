@@ -16,8 +16,7 @@ void gemm(benchmark::State& state, const Product& product, const Backend& backen
     data.run(context, product);
     benchmark::ClobberMemory();
   }
-  state.counters["rate"] =
-      benchmark::Counter(product.operations(), benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["rate"] = benchmark::Counter(product.operations(), benchmark::Counter::kIsIterationInvariantRate);
 }
 
 const bool registered = [] {

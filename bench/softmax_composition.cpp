@@ -15,9 +15,8 @@ constexpr Index patches = 4096;
 constexpr Index types = 29;
 
 void report(benchmark::State& state) {
-  state.counters["per_element"] =
-      benchmark::Counter(static_cast<double>(state.iterations() * patches * types),
-                         benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+  state.counters["per_element"] = benchmark::Counter(static_cast<double>(state.iterations() * patches * types),
+                                                     benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 
 void softmax_composition_forward(benchmark::State& state) {

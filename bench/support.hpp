@@ -22,6 +22,10 @@
 #include <string_view>
 #include <vector>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 namespace bench {
 
 using eosin::CpuContext;
@@ -104,8 +108,12 @@ inline double median(std::vector<double> values) {
 /// Highest resident memory of the process since reset() or its start, in bytes; 0 where the kernel does not say.
 class PeakMemory {
  public:
-  /// False where the kernel does not allow it: the peak then counts from the start of the process.
+  /// Gives freed memory of earlier benchmarks back first, which would count otherwise. False where the kernel does not
+  /// allow a reset: the peak then counts from the start of the process.
   static bool reset() {
+#if defined(__GLIBC__)
+    malloc_trim(0);
+#endif
     std::ofstream file("/proc/self/clear_refs");
     file << 5 << std::flush;
     return static_cast<bool>(file);
@@ -128,12 +136,11 @@ class PeakMemory {
 class MlpProducts {
  public:
   MlpProducts(Index rows, const std::vector<Index>& sizes) {
-    for (std::size_t i = 0; i < sizes.size(); ++i) {
-      if (i > 0) activations_.push_back(normal_matrix<float>(rows, sizes[i], i));
-      if (i > 0) weights_.push_back(normal_matrix<float>(sizes[i], sizes[i - 1], i, 0.01));
-      if (i > 0) gradients_.emplace_back(sizes[i], sizes[i - 1]);
-      if (i > 0)
-        operations_ += static_cast<double>((i > 1 ? 6 : 4) * rows * sizes[i] * sizes[i - 1]);
+    for (std::size_t i = 1; i < sizes.size(); ++i) {
+      activations_.push_back(normal_matrix<float>(rows, sizes[i], i));
+      weights_.push_back(normal_matrix<float>(sizes[i], sizes[i - 1], i, 0.01));
+      gradients_.emplace_back(sizes[i], sizes[i - 1]);
+      operations_ += static_cast<double>((i > 1 ? 6 : 4) * rows * sizes[i] * sizes[i - 1]);
     }
   }
 
@@ -176,12 +183,12 @@ struct Product {
 inline const std::vector<Product>& products() {
   constexpr auto no = Transpose::no, yes = Transpose::yes;
   static const std::vector<Product> all{
-      {"forward_512_1024", no, yes, 4096, 1024, 512},   {"forward_1536_1024", no, yes, 4096, 1024, 1536},
-      {"forward_1024_512", no, yes, 4096, 512, 1024},   {"forward_512_29", no, yes, 4096, 29, 512},
-      {"input_512_1024", no, no, 4096, 1024, 512},      {"input_29_512", no, no, 4096, 512, 29},
-      {"weight_1024_512", yes, no, 1024, 512, 4096},    {"weight_1024_1536", yes, no, 1024, 1536, 4096},
-      {"weight_512_1024", yes, no, 512, 1024, 4096},    {"weight_29_512", yes, no, 29, 512, 4096},
-      {"pearson_cross", yes, no, 29, 2000, 4096},       {"pearson_gradient", no, yes, 4096, 29, 2000}};
+      {"forward_512_1024", no, yes, 4096, 1024, 512}, {"forward_1536_1024", no, yes, 4096, 1024, 1536},
+      {"forward_1024_512", no, yes, 4096, 512, 1024}, {"forward_512_29", no, yes, 4096, 29, 512},
+      {"input_512_1024", no, no, 4096, 1024, 512},    {"input_29_512", no, no, 4096, 512, 29},
+      {"weight_1024_512", yes, no, 1024, 512, 4096},  {"weight_1024_1536", yes, no, 1024, 1536, 4096},
+      {"weight_512_1024", yes, no, 512, 1024, 4096},  {"weight_29_512", yes, no, 29, 512, 4096},
+      {"pearson_cross", yes, no, 29, 2000, 4096},     {"pearson_gradient", no, yes, 4096, 29, 2000}};
   return all;
 }
 
@@ -191,9 +198,7 @@ struct ProductData {
       : a(p.a == Transpose::yes ? normal_matrix<float>(p.k, p.m, 1) : normal_matrix<float>(p.m, p.k, 1)),
         b(p.b == Transpose::yes ? normal_matrix<float>(p.n, p.k, 2) : normal_matrix<float>(p.k, p.n, 2)),
         c(p.m, p.n) {}
-  void run(CpuContext& context, const Product& p) {
-    eosin::ops::gemm<float>(context, p.a, p.b, 1, a, b, 0, c.view());
-  }
+  void run(CpuContext& context, const Product& p) { eosin::ops::gemm<float>(context, p.a, p.b, 1, a, b, 0, c.view()); }
   Matrix<float> a, b, c;
 };
 

@@ -9,7 +9,9 @@ if(PROJECT_IS_TOP_LEVEL)
     find_program(EOSIN_CCACHE ccache)
     mark_as_advanced(EOSIN_CCACHE)
     if(EOSIN_CCACHE)
-      set(CMAKE_CXX_COMPILER_LAUNCHER "${EOSIN_CCACHE}")
+      # Paths below the source folder count as relative, so that a second clone finds what the first one compiled.
+      set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env "CCACHE_BASEDIR=${PROJECT_SOURCE_DIR}"
+                                      CCACHE_NOHASHDIR=true "${EOSIN_CCACHE}")
     endif()
   endif()
 endif()

@@ -7,6 +7,7 @@
 
 #include <eosin/sim/tissue.hpp>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -60,21 +61,36 @@ inline SimulatedStudy simulate_study(CpuContext& context, const SimulationOption
     Sample sample;
     sample.name = section.sample;
     sample.patient = section.patient;
-    sample.spots = section.spots;
-    sample.x = section.pixel_x;
-    sample.y = section.pixel_y;
+    // As in measured tissue, spots without counts are dropped.
+    const auto totals = section.counts.row_sums();
+    std::vector<Index> keep;
+    for (std::size_t i = 0; i < totals.size(); ++i)
+      if (totals[i] > 0) keep.push_back(static_cast<Index>(i));
+    if (keep.empty())
+      throw eosin::ValueError("simulated section " + section.sample + " has no counts: the noise is too large");
+    if (keep.size() < totals.size())
+      study.notes.push_back(section.sample + ": " + std::to_string(totals.size() - keep.size()) +
+                            " spots without counts were dropped.");
+    const auto kept = static_cast<Index>(keep.size());
+    sample.library = Vector<double>(kept);
+    sample.composition = Matrix<double>(kept, section.composition.cols());
+    for (Index k = 0; k < kept; ++k) {
+      const auto i = static_cast<std::size_t>(keep[static_cast<std::size_t>(k)]);
+      sample.spots.push_back(section.spots[i]);
+      sample.x.push_back(section.pixel_x[i]);
+      sample.y.push_back(section.pixel_y[i]);
+      sample.library[k] = static_cast<double>(totals[i]);
+      std::copy_n(section.composition.row(static_cast<Index>(i)).data(), section.composition.cols(),
+                  sample.composition.row(k).data());
+    }
     sample.pitch = static_cast<double>(tissue_options.pitch);
     std::vector<eosin::vision::Point> centres;
-    for (std::size_t i = 0; i < section.spots.size(); ++i) centres.push_back({section.pixel_x[i], section.pixel_y[i]});
-    sample.features = encoder.encode(context, section.image, centres, sample.pitch, section.spots);
+    for (std::size_t i = 0; i < sample.spots.size(); ++i) centres.push_back({sample.x[i], sample.y[i]});
+    sample.features = encoder.encode(context, section.image, centres, sample.pitch, sample.spots);
     detail::make_thumbnail(sample, section.image);
-    sample.counts = section.counts.dense();
-    const auto totals = section.counts.row_sums();
-    sample.library = Vector<double>(section.size());
-    std::copy(totals.begin(), totals.end(), sample.library.begin());
+    sample.counts = section.counts.select_rows(keep).dense();
     sample.types = tissue.types;
-    sample.composition = std::move(section.composition);
-    sample.has_composition.assign(section.spots.size(), 1);
+    sample.has_composition.assign(keep.size(), 1);
     study.samples.push_back(std::move(sample));
   }
   result.cells = std::move(tissue.cells.counts);

@@ -154,6 +154,45 @@ inline void keep_spots(eosin::data::Section& section, const std::vector<Index>& 
   }
 }
 
+/// Brings the compositions of all sections to the cell types of the first one that has some. Among the first `needed`
+/// sections (training and validation) other types are an error, after them a composition of other types is dropped.
+inline void align_types(std::vector<eosin::data::Section>& sections, std::size_t needed,
+                        const eosin::data::Manifest& manifest, std::vector<std::string>& notes) {
+  const eosin::data::Section* first = nullptr;
+  for (std::size_t s = 0; s < sections.size(); ++s) {
+    auto& section = sections[s];
+    if (section.types.empty()) continue;
+    const auto file = manifest.at(section.sample).composition.string();
+    if (std::find(section.has_composition.begin(), section.has_composition.end(), 1) == section.has_composition.end())
+      throw eosin::ParseError(file + ": the proportions of every spot of " + section.sample + " sum to 0");
+    if (first == nullptr) first = &section;
+    if (section.types == first->types) continue;
+    Matrix<double> aligned(section.size(), static_cast<Index>(first->types.size()));
+    std::string unmatched = section.types.size() > first->types.size() ? "more types" : "";
+    for (std::size_t t = 0; t < first->types.size() && unmatched.empty(); ++t) {
+      const auto found = std::find(section.types.begin(), section.types.end(), first->types[t]);
+      if (found == section.types.end()) {
+        unmatched = "no type '" + first->types[t] + "'";
+        break;
+      }
+      for (Index i = 0; i < section.size(); ++i)
+        aligned(i, static_cast<Index>(t)) = section.composition(i, found - section.types.begin());
+    }
+    if (unmatched.empty()) {
+      section.types = first->types;
+      section.composition = std::move(aligned);
+    } else if (s < needed) {
+      throw eosin::ParseError(file + ": has " + unmatched + ", unlike the composition of sample " + first->sample);
+    } else {
+      notes.push_back("The composition of sample " + section.sample + " has " + unmatched + ", unlike that of sample " +
+                      first->sample + ", and is not judged.");
+      section.types.clear();
+      section.composition = {};
+      section.has_composition.clear();
+    }
+  }
+}
+
 /// Reduces the picture to about 1,000 pixels.
 inline void make_thumbnail(Sample& sample, const eosin::vision::Image& image) {
   int reduction = 1;
@@ -168,8 +207,14 @@ inline void make_thumbnail(Sample& sample, const eosin::vision::Image& image) {
 /// dropped from `section` (and said to the log). Fills the thumbnail.
 inline Matrix<float> sample_features(CpuContext& context, eosin::data::Section& section, Sample& sample,
                                      const LoadOptions& options, std::vector<std::string>& names) {
-  const double pitch = section.size() > 1 ? section.spot_pitch() : 0;
+  bool apart = false;  // spots at one place have no pitch
+  for (std::size_t i = 1; i < section.pixel_x.size(); ++i)
+    apart = apart || section.pixel_x[i] != section.pixel_x[0] || section.pixel_y[i] != section.pixel_y[0];
+  const double pitch = apart ? section.spot_pitch() : 0;
   const double edge = options.patch_size > 0 ? options.patch_size : pitch;
+  if (!(edge > 0) && !(section.features && section.features->by_name()))
+    throw eosin::ParseError(options.manifest.string() + ": sample " + sample.name +
+                            " has spots at one place only, so its patches have no size; --patch-size gives one");
   sample.pitch = pitch;
   std::optional<eosin::vision::Image> image;
   if (!section.image.empty()) {
@@ -182,7 +227,8 @@ inline Matrix<float> sample_features(CpuContext& context, eosin::data::Section& 
     names.resize(static_cast<std::size_t>(features.dimension()));
     for (std::size_t i = features.columns.size(); i < names.size(); ++i) names[i] = "feature" + std::to_string(i);
     if (options.slide_level) sample.slide_features = features.values;
-    const auto rows = eosin::data::feature_rows(section, {.radius = edge / 2});
+    // Coordinates are the upper left corners of patches, as CLAM writes them.
+    const auto rows = eosin::data::feature_rows(section, {.radius = edge / 2, .offset = edge / 2});
     std::vector<Index> keep;
     for (std::size_t i = 0; i < rows.size(); ++i)
       if (rows[i] >= 0) keep.push_back(static_cast<Index>(i));
@@ -242,6 +288,8 @@ inline Study load_study(CpuContext& context, const LoadOptions& options) {
   load(study.split.validate, true);
   load(study.split.test, training);
 
+  detail::align_types(sections, study.split.train.size() + study.split.validate.size(), manifest, study.notes);
+
   // Genes: from the training sections only.
   if (!options.genes.empty()) {
     study.genes = options.genes;
@@ -277,10 +325,14 @@ inline Study load_study(CpuContext& context, const LoadOptions& options) {
     std::vector<std::string> names;
     sample.features = sample_features(context, section, sample, options, names);
     if (study.feature_names.empty()) study.feature_names = names;
+    const auto features_file = section.features ? section.features->file : section.image.string();
     if (names.size() != study.feature_names.size())
-      throw eosin::ParseError(options.manifest.string() + ": sample " + sample.name + " has " +
-                              std::to_string(names.size()) + " features, the samples before it have " +
-                              std::to_string(study.feature_names.size()));
+      throw eosin::ParseError(features_file + ": sample " + sample.name + " has " + std::to_string(names.size()) +
+                              " features, the samples before it have " + std::to_string(study.feature_names.size()));
+    for (std::size_t i = 0; i < names.size(); ++i)
+      if (names[i] != study.feature_names[i])
+        throw eosin::ParseError(features_file + ": feature " + std::to_string(i + 1) + " is '" + names[i] +
+                                "', that of the samples before it is '" + study.feature_names[i] + "'");
     sample.spots = section.spots;
     sample.x = section.pixel_x;
     sample.y = section.pixel_y;
@@ -307,6 +359,9 @@ inline Study load_study(CpuContext& context, const LoadOptions& options) {
           if (const Index to = column[static_cast<std::size_t>(row.columns[k])]; to >= 0)
             sample.counts(r, to) = row.values[k];
       }
+      if (std::none_of(sample.counts.data(), sample.counts.data() + sample.counts.size(),
+                       [](float count) { return count > 0; }))
+        throw eosin::ParseError(manifest.at(sample.name).counts.string() + ": has no count of the selected genes");
     }
     study.samples.push_back(std::move(sample));
   }

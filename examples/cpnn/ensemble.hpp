@@ -22,10 +22,12 @@
 #include <eosin/io/file.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,12 +42,12 @@ struct MemberPlan {
 };
 
 /// One model per fold and seed. With validation samples given, they validate every member; otherwise training samples
-/// take turns (settings.folds at most; none with fewer than three samples).
+/// take turns (settings.folds at most; a single one leaves nothing to validate on).
 inline std::vector<MemberPlan> plan_members(const Settings& settings, const study::Study& study, std::uint64_t split_seed) {
   std::vector<MemberPlan> folds;
   if (!study.split.validate.empty()) {
     folds.push_back({study.split.train, study.split.validate});
-  } else if (study.split.train.size() < 3 || settings.folds < 2) {
+  } else if (study.split.train.size() < 2 || settings.folds < 2) {
     folds.push_back({study.split.train, {}});
   } else {
     std::vector<eosin::data::SampleIdentity> identities;
@@ -118,23 +120,36 @@ class Ensemble {
   /// Trains all members, writing model/ and log.jsonl in `out` as it goes; continues what is there if settings.resume.
   void train(const study::Study& study, const std::filesystem::path& out) {
     prepare_targets(study);
-    const auto plans = plan_members(settings_, study, split_seed());
+    split_seed_ = settings_.seed;
+    if (settings_.has_compat("unseeded-split"))
+      split_seed_ = static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
     const auto model_folder = out / "model";
     const auto checkpoint = model_folder / "checkpoint.safetensors";
     std::size_t first = 0;
     nlohmann::json state;
     if (settings_.resume && std::filesystem::exists(checkpoint)) {
-      state = SectionTrainer::read_state(eosin::io::SafeTensors::read(checkpoint));
-      if (state.at("settings") != to_json(settings_))
-        throw eosin::ValueError(checkpoint.string() + ": was written by a run with other settings");
-      first = state.at("member").get<std::size_t>();
-      load_log(out / "log.jsonl", first, state.at("epoch").get<Index>());
-    } else {
-      for (std::size_t i = 0; i < plans.size(); ++i) std::filesystem::remove(member_file(model_folder, i));
+      try {
+        state = SectionTrainer::read_state(eosin::io::SafeTensors::read(checkpoint));
+        if (state.at("settings") != to_json(settings_))
+          throw eosin::ValueError(checkpoint.string() + ": was written by a run with other settings");
+        first = state.at("member").get<std::size_t>();
+        split_seed_ = state.at("split_seed").get<std::uint64_t>();
+        load_log(out / "log.jsonl", first, state.at("epoch").get<Index>());
+      } catch (const nlohmann::json::exception& error) {
+        throw eosin::ParseError(checkpoint.string() + ": state: " + error.what());
+      }
+    }
+    const auto plans = plan_members(settings_, study, split_seed_);
+    // What an earlier run found does not belong to the model that is trained now.
+    for (const char* result : {"metrics.json", "report.html"}) std::filesystem::remove(out / result);
+    if (state.is_null()) {
+      for (std::size_t i = 0; std::filesystem::remove(member_file(model_folder, i)); ++i) {
+      }
       std::filesystem::remove(checkpoint);
       eosin::io::write_file(out / "log.jsonl", "");
     }
-    log_.open(out / "log.jsonl", std::ios::app);
+    log_path_ = out / "log.jsonl";
+    log_.open(log_path_, std::ios::app);
     const Index total = settings_.epochs.value() * static_cast<Index>(plans.size());
     common::ProgressOptions shown;
     if (settings_.quiet) shown.style = common::ProgressStyle::silent;
@@ -191,8 +206,8 @@ class Ensemble {
   /// Slide level: predicted shares of the slide's library [genes], mean over members.
   Vector<double> predict_slide(const study::Sample& sample) {
     Vector<double> shares(gene_count());
+    const auto patches = judged_patches(sample);
     for (auto& model : models_) {
-      const auto patches = sample.patches();
       Matrix<float> composition(patches.rows(), type_count()), pooled(1, type_count()), v(1, gene_count());
       model.compose(*context_, patches, composition.view());
       eosin::ops::column_means<float>(*context_, composition.view(), pooled.row(0));
@@ -233,15 +248,28 @@ class Ensemble {
     eosin::io::write_file(folder / "model.json", json.dump(1) + "\n");
   }
 
+  /// The settings of a model in `folder` that prediction needs. Throws FileError, ParseError.
+  static Settings read_settings(const std::filesystem::path& folder) {
+    const auto path = folder / "model.json";
+    try {
+      const auto json = nlohmann::json::parse(eosin::io::read_file(path));
+      if (!json.is_object() || json.value("format", "") != "eosin cpnn")
+        throw eosin::ParseError(path.string() + ": is not a model of cpnn");
+      return settings_for_prediction(json.at("settings"));
+    } catch (const nlohmann::json::exception& error) {
+      throw eosin::ParseError(path.string() + ": " + error.what());
+    } catch (const eosin::ValueError& error) {
+      throw eosin::ParseError(path.string() + ": settings: " + error.what());
+    }
+  }
+
   /// Reads what save() and train() wrote. `standardiser` receives the training's, where features are standardised by it.
   static Ensemble load(eosin::CpuContext& context, const std::filesystem::path& folder,
                        std::vector<std::string>& feature_names, std::optional<eosin::data::Standardiser>& standardiser) {
     const auto path = folder / "model.json";
-    nlohmann::json json;
+    auto settings = read_settings(folder);
     try {
-      json = nlohmann::json::parse(eosin::io::read_file(path));
-      if (json.at("format") != "eosin cpnn") throw eosin::ParseError(path.string() + ": is not a model of cpnn");
-      auto settings = settings_for_prediction(json.at("settings"));
+      const auto json = nlohmann::json::parse(eosin::io::read_file(path));
       settings.source = json.at("scratch").get<bool>() ? PrototypeSource::scratch : PrototypeSource::folder;
       feature_names = json.at("features").get<std::vector<std::string>>();
       const auto file = eosin::io::SafeTensors::read(folder / "ensemble.safetensors");
@@ -293,14 +321,17 @@ class Ensemble {
   static std::filesystem::path member_file(const std::filesystem::path& folder, std::size_t member) {
     return folder / ("member-" + std::to_string(member) + ".safetensors");
   }
-  std::uint64_t split_seed() const {
-    if (!settings_.has_compat("unseeded-split")) return settings_.seed;
-    return static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
-  }
-
   Model<float> make_model() const {
     return Model<float>(model_options(settings_, inputs_, type_count(), gene_count()), prototypes_.expression.view(), {},
                         {}, settings_.seed * 1000 + models_.size() + 1);
+  }
+
+  /// Divides counts by their sum; none stay none.
+  static void to_shares(VectorView<float> counts) {
+    double total = 0;
+    for (Index g = 0; g < counts.size(); ++g) total += static_cast<double>(counts[g]);
+    if (total > 0)
+      for (Index g = 0; g < counts.size(); ++g) counts[g] = static_cast<float>(static_cast<double>(counts[g]) / total);
   }
 
   /// Targets in the form that the losses take, per sample of the study.
@@ -309,6 +340,7 @@ class Ensemble {
     compositions_.resize(study.samples.size());
     bulk_.resize(study.samples.size());
     bulk_composition_.resize(study.samples.size());
+    shares_.resize(study.samples.size());
     for (std::size_t s = 0; s < study.samples.size(); ++s) {
       const auto& sample = study.samples[s];
       if (!sample.measured) continue;
@@ -316,6 +348,11 @@ class Ensemble {
       bulk_[s] = Vector<float>(gene_count());
       for (Index i = 0; i < sample.size(); ++i)
         for (Index g = 0; g < gene_count(); ++g) bulk_[s][g] += sample.counts(i, g);
+      if (settings_.observation == Observation::mean_squared_error) {
+        shares_[s] = sample.counts;
+        for (Index i = 0; i < sample.size(); ++i) to_shares(shares_[s].row(i));
+        to_shares(bulk_[s].view());
+      }
       if (sample.composition.empty() || settings_.source == PrototypeSource::scratch ||
           sample.types != prototypes_.types)
         continue;
@@ -338,15 +375,27 @@ class Ensemble {
     }
   }
 
+  /// The patches of a validation or test slide: all, or with the compat option 4,096 random ones.
+  MatrixView<const float> judged_patches(const study::Sample& sample) const {
+    constexpr Index most = 4096;
+    const auto all = sample.patches();
+    if (!settings_.has_compat("cut-to-4096") || all.rows() <= most) return all;
+    auto& cut = cut_patches_[sample.name];
+    if (cut.empty()) {
+      const auto order = eosin::RandomStream(settings_.seed, 0x637574u).permutation(all.rows());
+      cut = Matrix<float>(most, all.cols());
+      for (Index r = 0; r < most; ++r)
+        std::copy_n(all.row(order[static_cast<std::size_t>(r)]).data(), all.cols(), cut.row(r).data());
+    }
+    return std::as_const(cut).view();
+  }
+
   template <class Item>
   Item make_item(const study::Study& study, const std::string& name, bool validation) const {
     const auto s = static_cast<std::size_t>(&study.at(name) - study.samples.data());
     const auto& sample = study.samples[s];
     if constexpr (std::is_same_v<Item, Slide<float>>) {
-      auto patches = sample.patches();
-      if (validation && settings_.has_compat("cut-to-4096"))
-        patches = patches.middle_rows(0, std::min<Index>(patches.rows(), 4096));
-      return {patches, bulk_[s].view(),
+      return {validation ? judged_patches(sample) : sample.patches(), bulk_[s].view(),
               bulk_composition_[s].empty() ? eosin::VectorView<const float>{} : bulk_composition_[s].view()};
     } else {
       MatrixView<const float> composition;
@@ -354,7 +403,8 @@ class Ensemble {
         composition = settings_.composition_level == CompositionLevel::patch
                           ? compositions_[s].view()
                           : MatrixView<const float>(bulk_composition_[s].data(), 1, type_count());
-      return {sample.features.view(), &targets_[s], sample.counts.view(), composition};
+      return {sample.features.view(), &targets_[s],
+              shares_[s].empty() ? sample.counts.view() : std::as_const(shares_[s]).view(), composition};
     }
   }
 
@@ -368,7 +418,7 @@ class Ensemble {
     options.epochs = settings_.epochs.value();
     options.batch = settings_.batch.value();
     options.optimiser = settings_.optimiser;
-    options.learning_rate = settings_.learning_rate;
+    options.learning_rate = settings_.learning_rate.value();
     options.weight_decay = settings_.weight_decay;
     options.clip_norm = settings_.clip_norm;
     options.feature_noise = settings_.feature_noise.value();
@@ -378,7 +428,7 @@ class Ensemble {
     options.seed = plan.seed;
     Trainer<float, Item> trainer(*context_, models_.back(), std::move(train), std::move(validation), options);
     if (resume) trainer.load(checkpoint);
-    const nlohmann::json extra{{"settings", to_json(settings_)}, {"member", member}};
+    const nlohmann::json extra{{"settings", to_json(settings_)}, {"member", member}, {"split_seed", split_seed_}};
     const Index before = static_cast<Index>(member) * settings_.epochs.value();
     while (!trainer.done()) {
       const auto record = trainer.run_epoch();
@@ -415,6 +465,7 @@ class Ensemble {
                                 {"best", record.best},
                                 {"seconds", record.seconds}};
     log_ << line.dump() << '\n' << std::flush;
+    if (!log_) throw eosin::FileError(log_path_.string() + ": cannot be written");
     add_epoch(line);
   }
 
@@ -444,10 +495,14 @@ class Ensemble {
     while (const auto line = reader.next_line()) {
       nlohmann::ordered_json json = nlohmann::ordered_json::parse(*line, nullptr, false);
       if (json.is_discarded()) break;  // the line that was being written when the run was killed
-      const auto of = json.at("member").get<std::size_t>();
-      if (of > member || (of == member && json.at("epoch").get<Index>() > epoch)) break;
-      kept += std::string(*line) + "\n";
-      add_epoch(json);
+      try {
+        const auto of = json.at("member").get<std::size_t>();
+        if (of > member || (of == member && json.at("epoch").get<Index>() > epoch)) break;
+        kept += std::string(*line) + "\n";
+        add_epoch(json);
+      } catch (const nlohmann::json::exception& error) {
+        throw eosin::ParseError(path.string(), reader.line(), error.what());
+      }
     }
     eosin::io::write_file(path, kept);
   }
@@ -468,14 +523,20 @@ class Ensemble {
     auto& model = models_[member];
     Matrix<float> v(sample.features.rows(), gene_count());
     model.compose(*context_, sample.features.view(), composition);
-    model.express(*context_, composition, v.view());
+    const bool softmax = !calibrated() && settings_.has_compat("softmax-normalisation");
+    if (softmax) {
+      model.mix(*context_, composition, v.view());
+    } else {
+      model.express(*context_, composition, v.view());
+    }
     Matrix<double> result(v.rows(), v.cols());
-    const bool softmax = settings_.has_compat("softmax-normalisation");
     for (Index r = 0; r < v.rows(); ++r) {
+      const auto row = std::as_const(v).row(r);
+      const auto largest = static_cast<double>(*std::max_element(row.data(), row.data() + row.size()));
       double total = 0;
       for (Index g = 0; g < v.cols(); ++g) {
-        double value = static_cast<double>(v(r, g));
-        if (!calibrated() && softmax) value = std::exp(value);
+        auto value = static_cast<double>(v(r, g));
+        if (softmax) value = std::exp(value - largest);
         result(r, g) = value;
         total += value;
       }
@@ -570,8 +631,12 @@ class Ensemble {
   double library_share_ = 1;  ///< mean share of the selected genes in a training spot's library
   std::vector<eosin::losses::PearsonTarget<float>> targets_;
   std::vector<Matrix<float>> compositions_;
+  std::vector<Matrix<float>> shares_;  ///< counts as shares of the spot, for the observation mse
   std::vector<Vector<float>> bulk_, bulk_composition_;
+  mutable std::map<std::string, Matrix<float>> cut_patches_;
   std::vector<report::Epoch> epochs_;
+  std::uint64_t split_seed_ = 0;  ///< of the folds
+  std::filesystem::path log_path_;
   std::ofstream log_;
 };
 

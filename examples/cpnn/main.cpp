@@ -6,6 +6,7 @@
 #include "common/interrupt.hpp"
 
 #include <eosin/core/version.hpp>
+#include <eosin/io/number.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -16,10 +17,13 @@
 #include <eosin/ops/gemm_cblas.hpp>
 #endif
 
+#include <cmath>
 #include <cstdio>
 #include <exception>
+#include <limits>
 #include <map>
 #include <memory>
+#include <new>
 #include <string>
 
 namespace {
@@ -71,9 +75,30 @@ void optional_choice(CLI::App& app, const std::string& name, std::optional<E>& t
       });
 }
 
+/// A finite number in the range; the checks of CLI11 let NaN pass.
+CLI::Validator in_range(double low, double high, const std::string& name) {
+  return CLI::Validator(
+      [low, high](const std::string& text) {
+        const auto value = eosin::io::parse_number(text);
+        if (value && std::isfinite(*value) && *value >= low && *value <= high) return std::string();
+        std::string range = "of at least " + eosin::io::number_text(low, 6);
+        if (std::isfinite(high)) range += " and at most " + eosin::io::number_text(high, 6);
+        return "'" + text + "' is no number " + range;
+      },
+      name);
+}
+CLI::Validator at_least(double low, const std::string& name) {
+  return in_range(low, std::numeric_limits<double>::infinity(), name);
+}
+const CLI::Validator not_negative = at_least(0, "NONNEGATIVE");
+const CLI::Validator positive = at_least(std::numeric_limits<double>::min(), "POSITIVE");
+const CLI::Validator some = at_least(1, "POSITIVE");  // of what is counted
+const CLI::Validator width = in_range(1, 1e6, "POSITIVE");
+const CLI::Validator thread_count = in_range(0, 4096, "NONNEGATIVE");
+
 template <class T>
-void optional_number(CLI::App& app, const std::string& name, std::optional<T>& target, const std::string& help) {
-  app.add_option_function<T>(name, [&target](const T& value) { target = value; }, help);
+CLI::Option* optional_number(CLI::App& app, const std::string& name, std::optional<T>& target, const std::string& help) {
+  return app.add_option_function<T>(name, [&target](const T& value) { target = value; }, help);
 }
 
 const cpnn::Words<bool> on_off{{"on", true}, {"off", false}};
@@ -89,16 +114,18 @@ void add_run_options(CLI::App& app, Settings& s) {
          "in place of --samples: a simulated tissue from this seed [default seed: 1]")
       ->expected(0, 1)
       ->type_name("[SEED]");
-  app.add_option("--noise", s.noise, "difficulty of the simulation: 0 clean, 1 as measured tissue")->capture_default_str();
+  app.add_option("--noise", s.noise, "difficulty of the simulation: 0 clean, 1 as measured tissue")->capture_default_str()
+      ->check(not_negative);
   choice(app, "--level", s.level, cpnn::level_words, "expression per patch (spot), or per slide");
   list("--train", s.train, "training samples");
   list("--validate", s.validate, "validation samples (none: training samples take turns)");
   list("--test", s.test, "test samples, never used in training");
   app.add_option("--genes", s.genes, "gene list, one per line (none: highly variable genes)")->type_name("FILE");
   app.add_option("--hvg", s.highly_variable, "number of highly variable genes of the training samples")->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  app.add_option("--patch-size", s.patch_size, "edge of a patch in pixels (0: the measured spot pitch)")->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(some);
+  app.add_option("--patch-size", s.patch_size, "edge of a patch in pixels, also of those in CLAM feature files (0: the measured spot pitch)")
+      ->capture_default_str()
+      ->check(not_negative);
   choice(app, "--standardise", s.standardisation, cpnn::standardisation_words,
          "features to mean 0, deviation 1 by each section or by the training sections");
 
@@ -117,8 +144,11 @@ void add_run_options(CLI::App& app, Settings& s) {
          "folder with prototypes.csv, or where they come from [default: soft-labels where training samples have "
          "compositions, cells with --simulate, else scratch]")
       ->type_name("DIR|soft-labels|cells|naive-means|scratch");
-  app.add_option("--types", s.types, "number of cell types from scratch")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--types", s.types, "number of cell types from scratch")->capture_default_str()->check(width);
   choice(app, "--mask", s.mask, on_off, "a gene that a type never expresses stays exactly 0");
+  optional_choice(app, "--prototype-scale", s.prototype_scale, cpnn::prototype_scale_words,
+                  "scale on which prototypes enter: log for log-normalised targets [default: log with pearson at patch "
+                  "level, else counts]");
   choice(app, "--prototype-mode", s.prototype_mode, cpnn::prototype_mode_words, "whether prototypes are trained on");
   choice(app, "--prototype-regulariser", s.prototype_regulariser, cpnn::prototype_regulariser_words,
          "holds trained prototypes to the fitted ones");
@@ -129,35 +159,43 @@ void add_run_options(CLI::App& app, Settings& s) {
   choice(app, "--projector", s.projector, cpnn::projector_words, "network from features to cell types");
   app.add_option("--hidden", s.hidden, "widths of the hidden layers [default: 256,128; slide level 1024,512]")
       ->delimiter(',')
+      ->check(width)
       ->type_name("N,N,...");
   optional_number(app, "--head-gain", s.head_gain,
-                  "factor on the start of the last layer; small starts near equal types [default: 0.1; slide level 1]");
+                  "factor on the start of the last layer; small starts near equal types [default: 0.3; slide level 1]")
+      ->check(positive);
   optional_choice(app, "--correction", s.correction, on_off,
                   "modality correction per gene [default: on with nb, else off]");
   optional_choice(app, "--observation", s.observation, cpnn::observation_words,
                   "loss on expression [default: pearson; slide level nb]");
   optional_number(app, "--regulariser-weight", s.regulariser_weight,
-                  "weight of both regularisers [default: 1; slide level 1000]");
-  app.add_option("--composition-scale", s.composition_scale, "further weight of the composition regulariser")->capture_default_str();
-  app.add_option("--eps", s.eps, "added in the logarithms of the likelihood")->capture_default_str()->check(CLI::NonNegativeNumber);
+                  "weight of both regularisers [default: 1; slide level 1000]")
+      ->check(not_negative);
+  app.add_option("--composition-scale", s.composition_scale, "further weight of the composition regulariser")->capture_default_str()
+      ->check(not_negative);
+  app.add_option("--eps", s.eps, "added in the logarithms of the likelihood")->capture_default_str()->check(not_negative);
 
-  optional_number(app, "--epochs", s.epochs, "at most so many epochs [default: 400; slide level 1000]");
-  optional_number(app, "--batch", s.batch, "sections or slides per step [default: 1; slide level 8]");
+  optional_number(app, "--epochs", s.epochs, "at most so many epochs [default: 400; slide level 1000]")
+      ->check(not_negative);
+  optional_number(app, "--batch", s.batch, "sections or slides per step [default: 1; slide level 8]")->check(some);
   optional_number(app, "--patience", s.patience,
-                  "epochs without better validation before stopping, 0 never [default: 50; slide level 30]");
+                  "epochs without better validation before stopping, 0 never [default: 50; slide level 30]")
+      ->check(not_negative);
   choice(app, "--optimiser", s.optimiser, cpnn::optimiser_words, "optimiser");
-  app.add_option("--learning-rate", s.learning_rate, "learning rate")->capture_default_str()->check(CLI::PositiveNumber);
-  app.add_option("--weight-decay", s.weight_decay, "weight decay")->capture_default_str()->check(CLI::NonNegativeNumber);
-  app.add_option("--clip-norm", s.clip_norm, "gradient norm clip, 0 none")->capture_default_str()->check(CLI::NonNegativeNumber);
+  optional_number(app, "--learning-rate", s.learning_rate, "learning rate [default: 0.003; slide level 0.001]")
+      ->check(positive);
+  app.add_option("--weight-decay", s.weight_decay, "weight decay")->capture_default_str()->check(not_negative);
+  app.add_option("--clip-norm", s.clip_norm, "gradient norm clip, 0 none")->capture_default_str()->check(not_negative);
   optional_number(app, "--feature-noise", s.feature_noise,
-                  "deviation of the noise added to standardised features in training [default: 1; slide level 0]");
+                  "deviation of the noise added to standardised features in training [default: 1; slide level 0]")
+      ->check(not_negative);
   choice(app, "--schedule", s.schedule, cpnn::schedule_words, "learning rate over epochs");
-  app.add_option("--schedule-period", s.schedule_period, "epochs between two steps")->capture_default_str()->check(CLI::PositiveNumber);
-  app.add_option("--schedule-factor", s.schedule_factor, "factor of a step")->capture_default_str();
-  app.add_option("--warmup", s.warmup, "epochs of linear warm-up")->capture_default_str()->check(CLI::NonNegativeNumber);
+  app.add_option("--schedule-period", s.schedule_period, "epochs between two steps")->capture_default_str()->check(some);
+  app.add_option("--schedule-factor", s.schedule_factor, "factor of a step")->capture_default_str()->check(positive);
+  app.add_option("--warmup", s.warmup, "epochs of linear warm-up")->capture_default_str()->check(not_negative);
   app.add_option("--folds", s.folds, "folds of the training samples that take turns in validating")->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  app.add_option("--members", s.members, "models per fold, averaged")->capture_default_str()->check(CLI::PositiveNumber);
+      ->check(some);
+  app.add_option("--members", s.members, "models per fold, averaged")->capture_default_str()->check(some);
   app.add_option("--seed", s.seed, "seed of everything random")->capture_default_str();
   list("--compat", s.compat,
        "behaviour of the released code: mask-as-one, cut-to-4096, unseeded-split, last-weights, "
@@ -165,11 +203,11 @@ void add_run_options(CLI::App& app, Settings& s) {
       ->check(CLI::IsMember(cpnn::compat_words));
 
   app.add_option("--threads", s.threads, "threads, 0 all; results do not depend on it")->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(thread_count);
   choice(app, "--gemm", s.gemm, cpnn::gemm_words, "library of matrix products");
   choice(app, "--math", s.math, cpnn::math_words, "precision of matrix products");
   app.add_option("--checkpoint-every", s.checkpoint_every, "epochs between two checkpoints, 0 none")->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative);
   app.add_flag("--resume", s.resume, "continue the run in --out");
   app.add_flag("--quiet", s.quiet, "say nothing but errors");
   app.add_option("--out", s.out, "folder of the results, made if missing")->required()->type_name("DIR");
@@ -201,7 +239,7 @@ int main(int argc, char** argv) {
       ->required()
       ->delimiter(',')
       ->type_name("A,B,...");
-  predict->add_option("--threads", threads, "threads, 0 all")->capture_default_str()->check(CLI::NonNegativeNumber);
+  predict->add_option("--threads", threads, "threads, 0 all")->capture_default_str()->check(thread_count);
   choice(*predict, "--gemm", gemm, cpnn::gemm_words, "library of matrix products");
   predict->add_flag("--quiet", predict_settings.quiet, "say nothing but errors");
   predict->add_option("--out", predict_settings.out, "folder of the results, made if missing")
@@ -215,6 +253,10 @@ int main(int argc, char** argv) {
         throw CLI::ValidationError("run", "give either --samples or --simulate");
       if (!settings.simulate && (settings.train.empty() || settings.test.empty()))
         throw CLI::ValidationError("run", "--samples needs --train and --test");
+      if (settings.simulate && settings.train.empty() + settings.test.empty() == 1)
+        throw CLI::ValidationError("run", "--simulate takes --train and --test together, or neither");
+      if (settings.simulate && settings.train.empty() && !settings.validate.empty())
+        throw CLI::ValidationError("run", "--validate needs --train and --test");
     }
   } catch (const CLI::ParseError& error) {
     const int status = app.exit(error);
@@ -224,14 +266,15 @@ int main(int argc, char** argv) {
   try {
     const common::Interrupt interrupt;
     const auto backend = make_gemm(run->parsed() ? settings.gemm : gemm);
-    eosin::CpuContext context({.threads = run->parsed() ? settings.threads : threads,
-                               .math_mode = settings.math,
-                               .gemm = backend.get()});
     if (run->parsed()) {
+      eosin::CpuContext context({.threads = settings.threads, .math_mode = settings.math, .gemm = backend.get()});
       cpnn::run(context, settings, command_of(argc, argv), backend ? backend->name() : "Eigen");
     } else {
-      cpnn::predict(context, predict_settings, command_of(argc, argv));
+      cpnn::predict({.threads = threads, .gemm = backend.get()}, predict_settings, command_of(argc, argv));
     }
+  } catch (const std::bad_alloc&) {
+    std::fputs("cpnn: there is not enough memory\n", stderr);
+    return 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "cpnn: %s\n", error.what());
     return 1;

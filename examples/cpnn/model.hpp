@@ -20,6 +20,7 @@
 #include <eosin/layers/prototype_head.hpp>
 #include <eosin/losses/composition_pearson.hpp>
 #include <eosin/losses/pearson.hpp>
+#include <eosin/ops/gemm.hpp>
 #include <eosin/ops/negative_binomial.hpp>
 #include <eosin/ops/normalise_rows.hpp>
 #include <eosin/ops/softmax.hpp>
@@ -120,6 +121,14 @@ class Model {
   void express(C& context, MatrixView<const T> composition, MatrixView<T> v) {
     head_.begin(context, head_cache_);
     head_.forward(context, composition, v, head_cache_);
+  }
+
+  /// P E [rows x genes]: what express() gives without the correction.
+  template <Context C>
+  void mix(C& context, MatrixView<const T> composition, MatrixView<T> mixed) {
+    head_.begin(context, head_cache_);
+    eosin::ops::gemm<T>(context, eosin::Transpose::no, eosin::Transpose::no, T(1), composition,
+                        std::as_const(head_cache_.expression).view(), T(0), mixed);
   }
 
   /// Loss of a batch of slides and, unless `mode` is ignore, its gradient in parameters() (overwritten). One slide is
@@ -299,7 +308,15 @@ class Model {
     for (Index r = 0; r < rows; ++r) {
       double total = 0;
       for (Index g = 0; g < genes; ++g) total += static_cast<double>(counts(r, g));
-      eosin::require_value(total > 0, "cpnn::Model", "an expression profile has no counts");
+      if (!(total > 0)) {
+        // A profile without counts says nothing about the shares: no loss, no gradient.
+        eosin::require_value(options_.observation != Observation::pearson, "cpnn::Model",
+                             "an expression profile has no counts");
+        libraries[r] = T(0);
+        const bool shares = options_.observation == Observation::mean_squared_error;
+        for (Index g = 0; g < genes; ++g) target(r, g) = shares ? p(r, g) : T(0);
+        continue;
+      }
       const double library = options_.library.value_or(total);
       libraries[r] = static_cast<T>(library);
       const double factor = options_.observation == Observation::pearson ? 1 / total

@@ -127,6 +127,18 @@ inline void unmask(FittedPrototypes& fitted) {
     if (!(fitted.expression.data()[i] > 0)) fitted.expression.data()[i] = smallest;
 }
 
+/// From counts to the scale of a log-normalised target: ln(1 + 1e4 share). A mixture of prototypes that predicts
+/// log-normalised expression has to start from prototypes on that scale: on the scale of counts the type that expresses a
+/// gene most would decide alone.
+inline void to_log_scale(FittedPrototypes& fitted) {
+  for (Index t = 0; t < fitted.expression.rows(); ++t) {
+    double total = 0;
+    for (Index g = 0; g < fitted.expression.cols(); ++g) total += fitted.expression(t, g);
+    for (Index g = 0; g < fitted.expression.cols(); ++g)
+      fitted.expression(t, g) = std::log1p(study::normalisation_target * fitted.expression(t, g) / total);
+  }
+}
+
 /// A type without any expression among the selected genes cannot be a prototype.
 inline void require_expressed(const FittedPrototypes& fitted) {
   for (Index t = 0; t < fitted.expression.rows(); ++t) {

@@ -30,12 +30,24 @@ std::function<void(std::string_view)> logger(bool quiet) {
   return [](std::string_view line) { std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data()); };
 }
 
+/// Removes what a killed run was writing: FILE.part-NUMBER-NUMBER.
+void remove_unfinished(const std::filesystem::path& folder) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const auto name = entry.path().filename().string();
+    const auto at = name.rfind(".part-");
+    if (at == std::string::npos || name.find_first_not_of("0123456789-", at + 6) != std::string::npos) continue;
+    std::filesystem::remove(entry.path());
+  }
+}
+
 void make_folders(const std::filesystem::path& out, std::initializer_list<const char*> folders) {
   for (const char* folder : folders) {
     std::error_code error;
     std::filesystem::create_directories(out / folder, error);
     if (error) throw eosin::FileError((out / folder).string() + ": cannot be created: " + error.message());
+    remove_unfinished(out / folder);
   }
+  remove_unfinished(out);
 }
 
 void write_predictions(const std::filesystem::path& out, const study::Study& study, const study::Sample& sample,
@@ -222,6 +234,10 @@ void run(eosin::CpuContext& context, Settings settings, const std::string& comma
     order_types(prototypes, study.types);
     require_expressed(prototypes);
     if (!settings.mask) unmask(prototypes);
+    if (settings.prototype_scale == PrototypeScale::log) to_log_scale(prototypes);
+    if (!study.types.empty() && prototypes.types != study.types)
+      study.notes.push_back("The cell types of the prototypes are not those of the samples' compositions, which are "
+                            "left out of training and judging.");
   }
   const double seconds_prototypes = seconds_since(before_prototypes);
   if (log)
@@ -229,9 +245,9 @@ void run(eosin::CpuContext& context, Settings settings, const std::string& comma
         " genes; features: " + std::to_string(study.feature_names.size()));
 
   // ---- model
-  make_folders(out, {"model", "predictions", "compositions", "genes"});
   const auto before_training = std::chrono::steady_clock::now();
   Ensemble ensemble(context, settings, prototypes, static_cast<Index>(study.feature_names.size()), study.genes);
+  make_folders(out, {"model", "predictions", "compositions", "genes"});
   ensemble.train(study, out);
   ensemble.save(out / "model", study, standardiser);
   if (!prototypes.expression.empty()) {
@@ -342,7 +358,9 @@ void run(eosin::CpuContext& context, Settings settings, const std::string& comma
   }
 }
 
-void predict(eosin::CpuContext& context, const PredictSettings& settings, const std::string& command) {
+void predict(eosin::CpuOptions options, const PredictSettings& settings, const std::string& command) {
+  options.math_mode = Ensemble::read_settings(settings.model).math;
+  eosin::CpuContext context(options);
   std::vector<std::string> feature_names;
   std::optional<eosin::data::Standardiser> standardiser;
   auto ensemble = Ensemble::load(context, settings.model, feature_names, standardiser);

@@ -20,7 +20,8 @@ struct PredictSettings {
   bool quiet = false;
 };
 
-/// Applies a trained model to samples that need only an image (or features) and spots; judges those with counts.
-void predict(eosin::CpuContext& context, const PredictSettings& settings, const std::string& command);
+/// Applies a trained model to samples that need only an image (or features) and spots; judges those with counts. The
+/// precision of matrix products is the model's, whatever `options` say.
+void predict(eosin::CpuOptions options, const PredictSettings& settings, const std::string& command);
 
 }  // namespace cpnn

@@ -30,6 +30,11 @@ enum class PrototypeSource {
   folder,       ///< prototypes.csv of a folder
   scratch       ///< random start
 };
+/// The scale on which prototypes enter the model.
+enum class PrototypeScale {
+  counts,  ///< as fitted
+  log      ///< ln(1 + 1e4 share), that of log-normalised expression
+};
 enum class Gemm { automatic, eigen, cblas, onednn };
 
 /// A choice on the command line: the words and what they mean, in the order of the help.
@@ -40,6 +45,7 @@ inline const Words<Level> level_words{{"patch", Level::patch}, {"slide", Level::
 inline const Words<Projector> projector_words{
     {"mlp", Projector::mlp}, {"adapter", Projector::adapter}, {"linear", Projector::linear}};
 inline const Words<Prototypes> prototype_mode_words{{"trained", Prototypes::trained}, {"static", Prototypes::fixed}};
+inline const Words<PrototypeScale> prototype_scale_words{{"counts", PrototypeScale::counts}, {"log", PrototypeScale::log}};
 inline const Words<eosin::losses::PrototypeLoss> prototype_regulariser_words{
     {"softmax-mse", eosin::losses::PrototypeLoss::softmax_mse},
     {"exp-mse", eosin::losses::PrototypeLoss::exp_mse},
@@ -97,6 +103,7 @@ struct Settings {
   std::string prototype_folder;
   Index types = 16;
   bool mask = true;
+  std::optional<PrototypeScale> prototype_scale;
   // the model's switches; unset ones take the default of the level
   Projector projector = Projector::mlp;
   std::vector<Index> hidden;
@@ -113,7 +120,7 @@ struct Settings {
   // training
   std::optional<Index> epochs, batch, patience;
   Optimiser optimiser = Optimiser::adamw;
-  double learning_rate = 1e-3;
+  std::optional<double> learning_rate;
   double weight_decay = 0.01;
   double clip_norm = 0.5;
   std::optional<double> feature_noise;
@@ -148,7 +155,10 @@ struct Settings {
     if (!epochs) epochs = slide ? 1000 : 400;
     if (!batch) batch = slide ? 8 : 1;
     if (!feature_noise) feature_noise = slide ? 0.0 : 1.0;
-    if (!head_gain) head_gain = slide ? 1.0 : 0.1;
+    if (!head_gain) head_gain = slide ? 1.0 : 0.3;
+    if (!learning_rate) learning_rate = slide ? 1e-3 : 3e-3;
+    if (!prototype_scale)
+      prototype_scale = !slide && *observation == Observation::pearson ? PrototypeScale::log : PrototypeScale::counts;
     if (!patience) patience = slide ? 30 : 50;
   }
 
@@ -177,6 +187,7 @@ inline nlohmann::json to_json(const Settings& s) {
                       {"prototype_folder", s.prototype_folder},
                       {"types", s.types},
                       {"mask", s.mask},
+                      {"prototype_scale", word_of(prototype_scale_words, s.prototype_scale.value())},
                       {"projector", word_of(projector_words, s.projector)},
                       {"hidden", s.hidden},
                       {"head_gain", s.head_gain.value()},
@@ -193,7 +204,7 @@ inline nlohmann::json to_json(const Settings& s) {
                       {"batch", s.batch.value()},
                       {"patience", s.patience.value()},
                       {"optimiser", word_of(optimiser_words, s.optimiser)},
-                      {"learning_rate", s.learning_rate},
+                      {"learning_rate", s.learning_rate.value()},
                       {"weight_decay", s.weight_decay},
                       {"clip_norm", s.clip_norm},
                       {"feature_noise", s.feature_noise.value()},
@@ -222,6 +233,8 @@ inline Settings settings_for_prediction(const nlohmann::json& json) {
   s.standardisation = meaning_of(standardisation_words, json.at("standardise").get<std::string>());
   s.projector = meaning_of(projector_words, json.at("projector").get<std::string>());
   s.hidden = json.at("hidden").get<std::vector<Index>>();
+  s.head_gain = json.at("head_gain").get<double>();
+  s.feature_noise = json.at("feature_noise").get<double>();
   s.prototype_mode = meaning_of(prototype_mode_words, json.at("prototype_mode").get<std::string>());
   s.correction = json.at("correction").get<bool>();
   s.observation = meaning_of(observation_words, json.at("observation").get<std::string>());
@@ -232,6 +245,7 @@ inline Settings settings_for_prediction(const nlohmann::json& json) {
   s.compat = json.at("compat").get<std::vector<std::string>>();
   s.math = meaning_of(math_words, json.at("math").get<std::string>());
   s.seed = json.at("seed").get<std::uint64_t>();
+  s.complete();
   return s;
 }
 

@@ -102,12 +102,13 @@ class Trainer {
       *value /= count;
     record.epoch = ++epoch_;
     if (!validation_.empty()) record.validation = validate();
-    if (validation_.empty() || options_.keep_last || record.validation < best_value_) {
+    const bool better = validation_.empty() || record.validation < best_value_;
+    if (better) {
       best_value_ = record.validation;
       best_epoch_ = epoch_;
       record.best = true;
-      keep_parameters();
     }
+    if (better || options_.keep_last) keep_parameters();
     record.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     return record;
   }
@@ -129,36 +130,48 @@ class Trainer {
     nlohmann::json state = extra;
     state["epoch"] = epoch_;
     state["best_epoch"] = best_epoch_;
-    // JSON has no infinity; hexadecimal text keeps every bit.
-    char text[40];
-    std::snprintf(text, sizeof text, "%a", best_value_);
-    state["best_value"] = text;
     state["steps"] = std::visit([](auto& optimiser) { return optimiser.steps(); }, optimiser_);
+    // JSON has neither infinity nor NaN; a tensor keeps every bit.
+    writer.add<double>("best_value", {}, VectorView<const double>(&best_value_, 1));
     writer.set_metadata("state", state.dump());
     writer.write(path);
   }
 
-  /// Continues from save(). Returns what was given as `extra`, with the state beside it.
+  /// Continues from save(). Returns what was given as `extra`, with the state beside it. Throws FileError, or ParseError
+  /// where the file is no checkpoint of this model and optimiser.
   nlohmann::json load(const std::filesystem::path& path) {
     const auto file = eosin::io::SafeTensors::read(path);
     const auto state = read_state(file);
+    const auto count = [&](const char* name) {
+      const auto found = state.find(name);
+      if (found == state.end() || !found->is_number_unsigned())
+        throw eosin::ParseError(file.file(), "state", std::string("has no number '") + name + "'");
+      return found->template get<Index>();
+    };
+    const Index epoch = count("epoch"), best_epoch = count("best_epoch"), steps = count("steps");
     auto& parameters = model_->parameters();
     eosin::io::load_segments<T>(file, "parameter/", parameters, parameters.values());
     eosin::io::load_segments<T>(file, "best/", parameters, best_.view());
     for_each_moment([&](const char* name, eosin::VectorView<T> moment) {
       eosin::io::load_segments<T>(file, std::string(name) + "/", parameters, moment);
     });
-    epoch_ = state.at("epoch").template get<Index>();
-    best_epoch_ = state.at("best_epoch").template get<Index>();
-    best_value_ = std::strtod(state.at("best_value").template get<std::string>().c_str(), nullptr);
-    std::visit([&](auto& optimiser) { optimiser.set_steps(state.at("steps").template get<Index>()); }, optimiser_);
+    file.copy_to<double>("best_value", VectorView<double>(&best_value_, 1));
+    epoch_ = epoch;
+    best_epoch_ = best_epoch;
+    std::visit([&](auto& optimiser) { optimiser.set_steps(steps); }, optimiser_);
     return state;
   }
 
   static nlohmann::json read_state(const eosin::io::SafeTensors& file) {
     const auto found = file.metadata().find("state");
     if (found == file.metadata().end()) throw eosin::ParseError(file.file() + ": is not a training checkpoint");
-    return nlohmann::json::parse(found->second);
+    try {
+      auto state = nlohmann::json::parse(found->second);
+      if (state.is_object()) return state;
+    } catch (const nlohmann::json::exception& error) {
+      throw eosin::ParseError(file.file(), "state", error.what());
+    }
+    throw eosin::ParseError(file.file(), "state", "is not an object");
   }
 
  private:

@@ -257,7 +257,10 @@ TEST_CASE("cpnn::Trainer: errors") {
   io::SafeTensorsWriter writer;
   writer.write(folder.path() / "other.safetensors");
   CHECK_THROWS_AS(make(7).load(folder.path() / "other.safetensors"), ParseError);
-  writer.set_metadata("state", "{\"epoch\": 1");
-  writer.write(folder.path() / "broken.safetensors");
-  CHECK_THROWS_AS(make(7).load(folder.path() / "broken.safetensors"), ParseError);
+  for (const char* state : {"{\"epoch\": 1", "[]", "{\"epoch\": 1}", "{\"epoch\": -1, \"best_epoch\": 0, \"steps\": 0}",
+                            "{\"epoch\": 1, \"best_epoch\": 0, \"steps\": 0}"}) {
+    writer.set_metadata("state", state);
+    writer.write(folder.path() / "broken.safetensors");
+    CHECK_THROWS_AS(make(7).load(folder.path() / "broken.safetensors"), ParseError);
+  }
 }

@@ -5,6 +5,8 @@
 
 #include <doctest/doctest.h>
 
+#include "support/golden_folder.hpp"
+
 #include "glm/dense_reference.hpp"
 #include "support/message.hpp"
 
@@ -31,7 +33,7 @@ struct GoldenSet {
 };
 
 GoldenSet load_golden_set() {
-  const std::filesystem::path folder = std::filesystem::path(EOSIN_TEST_GOLDEN_DIR) / "glm" / "small";
+  const std::filesystem::path folder = testing::golden_folder() / "glm" / "small";
   GoldenSet set;
   set.counts = io::read_matrix_market<int>(folder / "counts.mtx.gz");
   const auto cells = io::Table::read(folder / "cells.csv");

@@ -7,6 +7,8 @@
 #include <doctest/doctest.h>
 
 #include <limits>
+#include <utility>
+#include <vector>
 
 using namespace eosin;
 
@@ -17,8 +19,8 @@ struct Model {
   CpuContext context{{.threads = 1}};
   Parameters<T> parameters;
 
-  explicit Model(std::uint64_t seed, Index width = 5) {
-    parameters.add("encoder.weight", {3, width}, init::Normal{});
+  explicit Model(std::uint64_t seed, std::vector<Index> shape = {3, 5}) {
+    parameters.add("encoder.weight", std::move(shape), init::Normal{});
     parameters.add("encoder.bias", {3}, init::Normal{});
     parameters.add("scale", {}, init::Constant{.value = 0.1});
     parameters.allocate(context, seed);
@@ -52,7 +54,7 @@ TEST_CASE_TEMPLATE("io::checkpoint: what is read is what was written, bit for bi
 }
 
 TEST_CASE("io::checkpoint: a missing tensor and one of another shape are named, with the file") {
-  Model<float> model(1), wide(1, 6);
+  Model<float> model(1), wide(1, {3, 6}), turned(1, {5, 3});
   io::SafeTensorsWriter writer;
   io::add_segments<float>(writer, "", model.parameters, model.values());
   const auto file = io::SafeTensors::parse(writer.bytes(), "model.safetensors");
@@ -64,11 +66,13 @@ TEST_CASE("io::checkpoint: a missing tensor and one of another shape are named, 
   CHECK(load("best/", model) ==
         "model.safetensors: best/encoder.weight: the file has no tensor of this name");
   CHECK(load("", wide) == "model.safetensors: encoder.weight: the tensor is [3 x 5], the model has [3 x 6]");
+  // As many elements in another order are not the same tensor.
+  CHECK(load("", turned) == "model.safetensors: encoder.weight: the tensor is [3 x 5], the model has [5 x 3]");
   CHECK_THROWS_AS(io::load_segments<float>(file, "best/", model.parameters, model.parameters.values()), ParseError);
 }
 
 TEST_CASE("io::checkpoint: a buffer of another size is an error") {
-  Model<float> model(1), wide(1, 60);
+  Model<float> model(1), wide(1, {3, 60});
   io::SafeTensorsWriter writer;
   CHECK_THROWS_AS(io::add_segments<float>(writer, "", model.parameters, wide.values()), ShapeError);
   io::add_segments<float>(writer, "", model.parameters, model.values());

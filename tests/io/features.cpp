@@ -58,7 +58,7 @@ void write_dataset(const std::filesystem::path& path, const char* name, std::vec
 }  // namespace
 
 TEST_CASE("features: CLAM HDF5, golden file") {
-  const auto golden = testing::load_golden(std::filesystem::path(EOSIN_TEST_GOLDEN_DIR) / "io/clam_h5");
+  const auto golden = testing::load_golden(testing::golden_folder() / "io/clam_h5");
   const auto features = io::read_features(golden.folder / golden.config.at("file").get<std::string>());
   CHECK_FALSE(features.by_name());
   for (const bool single : {false, true}) {
@@ -97,7 +97,7 @@ TEST_CASE("features: a leading dimension of one is dropped, other shapes are err
 
 TEST_CASE("features: damaged HDF5 files") {
   testing::TemporaryFolder folder;
-  const auto golden = std::filesystem::path(EOSIN_TEST_GOLDEN_DIR) / "io/clam_h5/slide_1.h5";
+  const auto golden = testing::golden_folder() / "io/clam_h5/slide_1.h5";
   const std::string bytes = io::read_file(golden);
   for (std::size_t part = 0; part < 20; ++part) {
     const auto path = folder.write("cut.h5", bytes.substr(0, bytes.size() * part / 20));

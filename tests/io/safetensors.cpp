@@ -38,7 +38,7 @@ bool has(const std::string& text, const std::string& part) {
 }  // namespace
 
 TEST_CASE("safetensors: every element type as the reference library wrote it") {
-  const auto golden = testing::load_golden(std::filesystem::path(EOSIN_TEST_GOLDEN_DIR) / "io/safetensors_types");
+  const auto golden = testing::load_golden(testing::golden_folder() / "io/safetensors_types");
   const auto file = io::SafeTensors::read(golden.folder / golden.config.at("file").get<std::string>());
   for (const bool single : {false, true}) {
     testing::Comparison comparison(golden, single);
@@ -112,7 +112,7 @@ TEST_CASE("safetensors: the writer refuses what no reader could read") {
 
 TEST_CASE("safetensors: malformed files") {
   for (const char* name : {"bad_safetensors_dtype", "bad_safetensors_header_length", "bad_safetensors_overlap"}) {
-    const auto golden = testing::load_golden(std::filesystem::path(EOSIN_TEST_GOLDEN_DIR) / "io" / name);
+    const auto golden = testing::load_golden(testing::golden_folder() / "io" / name);
     CAPTURE(name);
     std::string message;
     try {

@@ -63,9 +63,9 @@ TEST_CASE("optim::Adam: the recurrence, step by step, with both weight decays") 
 TEST_CASE_TEMPLATE("optim::Adam: finds the minimum of a quadratic", T, float, double) {
   Problem<T> p(12);
   optim::Adam<T> adam(p.parameters, {});
-  for (int step = 0; step < 3000; ++step) {
+  for (int step = 0; step < 5000; ++step) {
     p.quadratic();
-    adam.step(p.context, p.parameters, 0.1 * std::pow(0.997, step));
+    adam.step(p.context, p.parameters, 0.1 * std::pow(0.998, step));
   }
   for (Index i = 0; i < 12; ++i) CHECK(static_cast<double>(p.x()[i]) == doctest::Approx(static_cast<double>(i)).epsilon(1e-4));
 }

@@ -7,6 +7,8 @@
 #include <eosin/io/file.hpp>
 #include <eosin/io/safetensors.hpp>
 
+#include "support/golden_folder.hpp"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -91,12 +93,7 @@ inline GoldenCase load_golden(const std::filesystem::path& folder) {
 
 /// The cases of a component in the test data, sorted by name; empty when there are none.
 inline std::vector<std::filesystem::path> golden_cases(std::string_view component) {
-#ifdef EOSIN_TEST_GOLDEN_DIR
-  const std::filesystem::path root = std::filesystem::path(EOSIN_TEST_GOLDEN_DIR) / component;
-#else
-  const char* variable = std::getenv("EOSIN_TEST_GOLDEN_DIR");
-  const std::filesystem::path root = std::filesystem::path(variable != nullptr ? variable : "tests/golden") / component;
-#endif
+  const std::filesystem::path root = golden_folder() / component;
   std::vector<std::filesystem::path> cases;
   if (!std::filesystem::is_directory(root)) return cases;
   for (const auto& entry : std::filesystem::directory_iterator(root))

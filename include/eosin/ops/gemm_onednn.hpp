@@ -68,8 +68,7 @@ class OneDnnGemm final : public GemmBackend {
     thread_local std::unordered_map<std::string, dnnl::matmul> cache;
     using Memory = dnnl::memory;
     const auto layout = [](Transpose t, Index rows, Index cols, Index stride, Memory::data_type type) {
-      return Memory::desc({rows, cols}, type,
-                          t == Transpose::yes ? Memory::dims{1, stride} : Memory::dims{stride, 1});
+      return Memory::desc({rows, cols}, type, t == Transpose::yes ? Memory::dims{1, stride} : Memory::dims{stride, 1});
     };
     const Index inner = ta == Transpose::yes ? a.rows() : a.cols();
     const auto a_layout = layout(ta, c.rows(), inner, leading(a), Memory::data_type::bf16);
@@ -105,8 +104,8 @@ class OneDnnGemm final : public GemmBackend {
  private:
   static void sgemm(char ta, char tb, Index inner, float alpha, MatrixView<const float> a, MatrixView<const float> b,
                     float beta, MatrixView<float> c) {
-    const auto status = dnnl_sgemm(ta, tb, c.rows(), c.cols(), inner, alpha, a.data(), leading(a), b.data(),
-                                   leading(b), beta, c.data(), leading(c));
+    const auto status = dnnl_sgemm(ta, tb, c.rows(), c.cols(), inner, alpha, a.data(), leading(a), b.data(), leading(b),
+                                   beta, c.data(), leading(c));
     if (status != dnnl_success) throw Error("oneDNN: sgemm failed with status " + std::to_string(int(status)));
   }
 
@@ -141,7 +140,9 @@ class OneDnnGemm final : public GemmBackend {
       for (Index c = r < full_rows ? full_cols : 0; c < in.cols(); ++c) out(c, r) = in(r, c);
   }
 
-  static char letter(Transpose t) { return t == Transpose::yes ? 'T' : 'N'; }
+  static char letter(Transpose t) {
+    return t == Transpose::yes ? 'T' : 'N';
+  }
   template <class T>
   static Index leading(const MatrixView<T>& m) {
     return std::max<Index>(1, m.stride());
