@@ -322,8 +322,10 @@ class Ensemble {
     return folder / ("member-" + std::to_string(member) + ".safetensors");
   }
   Model<float> make_model() const {
-    return Model<float>(model_options(settings_, inputs_, type_count(), gene_count()), prototypes_.expression.view(), {},
-                        {}, settings_.seed * 1000 + models_.size() + 1);
+    const auto start = settings_.prototype_scale == PrototypeScale::log ? on_log_scale(prototypes_.expression)
+                                                                        : prototypes_.expression;
+    return Model<float>(model_options(settings_, inputs_, type_count(), gene_count()), start.view(), {}, {},
+                        settings_.seed * 1000 + models_.size() + 1);
   }
 
   /// Divides counts by their sum; none stay none.
@@ -420,7 +422,7 @@ class Ensemble {
     options.optimiser = settings_.optimiser;
     options.learning_rate = settings_.learning_rate.value();
     options.weight_decay = settings_.weight_decay;
-    options.clip_norm = settings_.clip_norm;
+    options.clip_norm = settings_.clip_norm.value();
     options.feature_noise = settings_.feature_noise.value();
     options.schedule = settings_.make_schedule();
     options.patience = settings_.patience.value();

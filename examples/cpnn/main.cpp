@@ -147,8 +147,7 @@ void add_run_options(CLI::App& app, Settings& s) {
   app.add_option("--types", s.types, "number of cell types from scratch")->capture_default_str()->check(width);
   choice(app, "--mask", s.mask, on_off, "a gene that a type never expresses stays exactly 0");
   optional_choice(app, "--prototype-scale", s.prototype_scale, cpnn::prototype_scale_words,
-                  "scale on which prototypes enter: log for log-normalised targets [default: log with pearson at patch "
-                  "level, else counts]");
+                  "scale on which prototypes enter [default: log for soft labels with pearson at patch level, else counts]");
   choice(app, "--prototype-mode", s.prototype_mode, cpnn::prototype_mode_words, "whether prototypes are trained on");
   choice(app, "--prototype-regulariser", s.prototype_regulariser, cpnn::prototype_regulariser_words,
          "holds trained prototypes to the fitted ones");
@@ -185,7 +184,8 @@ void add_run_options(CLI::App& app, Settings& s) {
   optional_number(app, "--learning-rate", s.learning_rate, "learning rate [default: 0.003; slide level 0.001]")
       ->check(positive);
   app.add_option("--weight-decay", s.weight_decay, "weight decay")->capture_default_str()->check(not_negative);
-  app.add_option("--clip-norm", s.clip_norm, "gradient norm clip, 0 none")->capture_default_str()->check(not_negative);
+  optional_number(app, "--clip-norm", s.clip_norm, "gradient norm clip, 0 none [default: 5; slide level 0.5]")
+      ->check(not_negative);
   optional_number(app, "--feature-noise", s.feature_noise,
                   "deviation of the noise added to standardised features in training [default: 1; slide level 0]")
       ->check(not_negative);

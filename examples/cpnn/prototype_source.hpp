@@ -25,7 +25,8 @@ namespace cpnn {
 
 using eosin::Matrix;
 
-/// Prototypes of a model: expression [types x genes] >= 0, zeros masked; empty expression for scratch.
+/// Prototypes of a model: expression [types x genes] >= 0 in counts at a library of 10,000, zeros masked; empty for
+/// scratch.
 struct FittedPrototypes {
   std::vector<std::string> types;
   Matrix<double> expression;
@@ -86,6 +87,12 @@ inline FittedPrototypes prototypes_from_cells(eosin::CpuContext& context, const 
   auto expression = prototypes.expression();
   for (Index i = 0; i < expression.size(); ++i)
     if (!std::isfinite(expression.data()[i])) expression.data()[i] = 0;  // not estimable: as if never seen
+  for (Index t = 0; t < expression.rows(); ++t) {
+    double total = 0;
+    for (Index g = 0; g < expression.cols(); ++g) total += expression(t, g);
+    if (total > 0)
+      for (Index g = 0; g < expression.cols(); ++g) expression(t, g) *= study::normalisation_target / total;
+  }
   return {prototypes.type_names(), std::move(expression)};
 }
 
@@ -127,16 +134,13 @@ inline void unmask(FittedPrototypes& fitted) {
     if (!(fitted.expression.data()[i] > 0)) fitted.expression.data()[i] = smallest;
 }
 
-/// From counts to the scale of a log-normalised target: ln(1 + 1e4 share). A mixture of prototypes that predicts
+/// From counts to the scale of a log-normalised target, ln(1 + counts). A mixture of prototypes that predicts
 /// log-normalised expression has to start from prototypes on that scale: on the scale of counts the type that expresses a
 /// gene most would decide alone.
-inline void to_log_scale(FittedPrototypes& fitted) {
-  for (Index t = 0; t < fitted.expression.rows(); ++t) {
-    double total = 0;
-    for (Index g = 0; g < fitted.expression.cols(); ++g) total += fitted.expression(t, g);
-    for (Index g = 0; g < fitted.expression.cols(); ++g)
-      fitted.expression(t, g) = std::log1p(study::normalisation_target * fitted.expression(t, g) / total);
-  }
+inline Matrix<double> on_log_scale(const Matrix<double>& expression) {
+  Matrix<double> logs(expression.rows(), expression.cols());
+  for (Index i = 0; i < logs.size(); ++i) logs.data()[i] = std::log1p(expression.data()[i]);
+  return logs;
 }
 
 /// A type without any expression among the selected genes cannot be a prototype.

@@ -214,6 +214,12 @@ void run(eosin::CpuContext& context, Settings settings, const std::string& comma
     settings.source = settings.simulate          ? PrototypeSource::cells
                       : !study.types.empty() ? PrototypeSource::soft_labels
                                              : PrototypeSource::scratch;
+  // Soft labels are read off spots, whose log-normalised expression the Pearson observation predicts.
+  if (!settings.prototype_scale)
+    settings.prototype_scale = settings.source == PrototypeSource::soft_labels && settings.level == Level::patch &&
+                                       settings.observation == Observation::pearson
+                                   ? PrototypeScale::log
+                                   : PrototypeScale::counts;
   const auto before_prototypes = std::chrono::steady_clock::now();
   FittedPrototypes prototypes;
   switch (settings.source) {
@@ -234,7 +240,6 @@ void run(eosin::CpuContext& context, Settings settings, const std::string& comma
     order_types(prototypes, study.types);
     require_expressed(prototypes);
     if (!settings.mask) unmask(prototypes);
-    if (settings.prototype_scale == PrototypeScale::log) to_log_scale(prototypes);
     if (!study.types.empty() && prototypes.types != study.types)
       study.notes.push_back("The cell types of the prototypes are not those of the samples' compositions, which are "
                             "left out of training and judging.");

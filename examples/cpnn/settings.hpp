@@ -33,7 +33,7 @@ enum class PrototypeSource {
 /// The scale on which prototypes enter the model.
 enum class PrototypeScale {
   counts,  ///< as fitted
-  log      ///< ln(1 + 1e4 share), that of log-normalised expression
+  log      ///< ln(1 + counts), that of log-normalised expression
 };
 enum class Gemm { automatic, eigen, cblas, onednn };
 
@@ -122,7 +122,7 @@ struct Settings {
   Optimiser optimiser = Optimiser::adamw;
   std::optional<double> learning_rate;
   double weight_decay = 0.01;
-  double clip_norm = 0.5;
+  std::optional<double> clip_norm;
   std::optional<double> feature_noise;
   ScheduleKind schedule = ScheduleKind::step;
   Index schedule_period = 50;
@@ -156,9 +156,9 @@ struct Settings {
     if (!batch) batch = slide ? 8 : 1;
     if (!feature_noise) feature_noise = slide ? 0.0 : 1.0;
     if (!head_gain) head_gain = slide ? 1.0 : 0.3;
+    if (!clip_norm) clip_norm = slide ? 0.5 : 5.0;
     if (!learning_rate) learning_rate = slide ? 1e-3 : 3e-3;
-    if (!prototype_scale)
-      prototype_scale = !slide && *observation == Observation::pearson ? PrototypeScale::log : PrototypeScale::counts;
+
     if (!patience) patience = slide ? 30 : 50;
   }
 
@@ -206,7 +206,7 @@ inline nlohmann::json to_json(const Settings& s) {
                       {"optimiser", word_of(optimiser_words, s.optimiser)},
                       {"learning_rate", s.learning_rate.value()},
                       {"weight_decay", s.weight_decay},
-                      {"clip_norm", s.clip_norm},
+                      {"clip_norm", s.clip_norm.value()},
                       {"feature_noise", s.feature_noise.value()},
                       {"schedule", word_of(schedule_words, s.schedule)},
                       {"schedule_period", s.schedule_period},
@@ -233,6 +233,7 @@ inline Settings settings_for_prediction(const nlohmann::json& json) {
   s.standardisation = meaning_of(standardisation_words, json.at("standardise").get<std::string>());
   s.projector = meaning_of(projector_words, json.at("projector").get<std::string>());
   s.hidden = json.at("hidden").get<std::vector<Index>>();
+  s.prototype_scale = meaning_of(prototype_scale_words, json.at("prototype_scale").get<std::string>());
   s.head_gain = json.at("head_gain").get<double>();
   s.feature_noise = json.at("feature_noise").get<double>();
   s.prototype_mode = meaning_of(prototype_mode_words, json.at("prototype_mode").get<std::string>());
