@@ -142,7 +142,8 @@ TEST_CASE("cpnn::Model: blocks of a section add up to the section") {
     double loss = 0;
     std::vector<double> sum(at_once.size());
     for (Index n = 0; n < 600; n += 100) {
-      const cpnn::Section<double> part{f.patches.view().middle_rows(n, 100), nullptr, f.counts.view().middle_rows(n, 100), {}};
+      const cpnn::Section<double> part{f.patches.view().middle_rows(n, 100), nullptr,
+                                       f.counts.view().middle_rows(n, 100), {}};
       loss += f.model.patch_step(f.context, std::span(&part, 1), GradientMode::overwrite).observation / 6;
       for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += gradients[static_cast<Index>(i)] / 6;
     }

@@ -124,7 +124,8 @@ struct Run {
   VectorView<const float> values() const { return model.parameters().values(); }
 };
 
-void check_same(const std::vector<cpnn::EpochRecord>& a, const std::vector<cpnn::EpochRecord>& b, std::size_t from = 0) {
+void check_same(const std::vector<cpnn::EpochRecord>& a, const std::vector<cpnn::EpochRecord>& b,
+                std::size_t from = 0) {
   REQUIRE(a.size() == b.size() + from);
   for (std::size_t i = 0; i < b.size(); ++i) {
     CHECK(a[from + i].epoch == b[i].epoch);

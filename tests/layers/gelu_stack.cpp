@@ -60,7 +60,7 @@ TEST_CASE("layers::GeluStack: gradients by six-point differences") {
         testing::gradient_tolerance);
 }
 
-TEST_CASE("layers::GeluStack: the gradient may lie in the memory of the result; dx alone; a smaller batch after a larger") {
+TEST_CASE("layers::GeluStack: the gradient in the memory of the result; dx alone; a smaller batch after a larger") {
   Fixture f;
   f.value();
   auto d_last = f.weights;

@@ -82,7 +82,8 @@ TEST_CASE("losses::composition_loss: errors name what is wrong") {
     loss_of(CompositionLoss::mean_squared_error, p, reference);
   };
   CHECK_THROWS_WITH_AS(run(other), "composition_loss: reference has 2 elements, expected 3 (cell types)", ShapeError);
-  CHECK_THROWS_WITH_AS(run(q), "composition_loss: the reference composition sums to 0.000000, expected a positive number",
+  CHECK_THROWS_WITH_AS(run(q),
+                       "composition_loss: the reference composition sums to 0.000000, expected a positive number",
                        ValueError);
   for (const double bad : {-1.0, std::nan(""), std::numeric_limits<double>::infinity()}) {
     q(0, 1) = bad;

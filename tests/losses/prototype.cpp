@@ -126,10 +126,12 @@ TEST_CASE("losses::PrototypeRegulariser: errors name what is wrong") {
   CHECK_THROWS_AS(loss(context, t, t, 1, other.view(), {}), ShapeError);
   const auto make = [&](PrototypeLoss kind) { losses::PrototypeRegulariser<double>(kind, t); };
   t(1, 1) = -1;
-  CHECK_THROWS_WITH_AS(make(PrototypeLoss::exp_mse), "PrototypeRegulariser: the reference has a negative entry at (1, 1)",
+  CHECK_THROWS_WITH_AS(make(PrototypeLoss::exp_mse),
+                       "PrototypeRegulariser: the reference has a negative entry at (1, 1)",
                        ValueError);
   for (Index g = 0; g < genes; ++g) t(1, g) = 0;
-  CHECK_THROWS_WITH_AS(make(PrototypeLoss::softmax_mse), "PrototypeRegulariser: prototype 1 sums to 0.000000", ValueError);
+  CHECK_THROWS_WITH_AS(make(PrototypeLoss::softmax_mse), "PrototypeRegulariser: prototype 1 sums to 0.000000",
+                       ValueError);
   CHECK_NOTHROW(make(PrototypeLoss::off));
   t(1, 1) = std::nan("");
   CHECK_THROWS_AS(make(PrototypeLoss::pearson), ValueError);

@@ -88,7 +88,9 @@ TEST_CASE("ops::normalise_rows: rows without a positive finite sum, and shapes, 
     CHECK_THROWS_AS(ops::normalise_rows(context, v, p.view(), sums.view()), ValueError);
   }
   CHECK_THROWS_AS(ops::normalise_rows(context, v, p.view().middle_cols(0, 1), sums.view()), ShapeError);
-  CHECK_THROWS_WITH_AS(ops::normalise_rows(context, v.view().middle_rows(0, 1), p.view().middle_rows(0, 1), sums.view()),
+  CHECK_THROWS_WITH_AS(ops::normalise_rows(context, v.view().middle_rows(0, 1), p.view().middle_rows(0, 1),
+                                           sums.view()),
                        "normalise_rows: sums has 2 elements, expected 1 (rows of v)", ShapeError);
-  CHECK_THROWS_AS(ops::normalise_rows_backward(context, p, sums.view(), v.view().middle_cols(0, 1), p.view()), ShapeError);
+  CHECK_THROWS_AS(ops::normalise_rows_backward(context, p, sums.view(), v.view().middle_cols(0, 1), p.view()),
+                  ShapeError);
 }

@@ -67,7 +67,8 @@ TEST_CASE_TEMPLATE("optim::Adam: finds the minimum of a quadratic", T, float, do
     p.quadratic();
     adam.step(p.context, p.parameters, 0.1 * std::pow(0.998, step));
   }
-  for (Index i = 0; i < 12; ++i) CHECK(static_cast<double>(p.x()[i]) == doctest::Approx(static_cast<double>(i)).epsilon(1e-4));
+  for (Index i = 0; i < 12; ++i)
+    CHECK(static_cast<double>(p.x()[i]) == doctest::Approx(static_cast<double>(i)).epsilon(1e-4));
 }
 
 TEST_CASE("optim::Adam: zero gradients move nothing but by decay") {

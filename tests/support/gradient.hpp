@@ -4,7 +4,8 @@
 //
 //   f'(x) = [45 (f(x+h) - f(x-h)) - 9 (f(x+2h) - f(x-2h)) + (f(x+3h) - f(x-3h))] / (60 h) + O(h^6)
 //
-// In double with h = 0.01 both the remainder and the rounding are far below 1e-8 for functions that vary on a scale of 1.
+// In double with h = 0.01 both the remainder and the rounding are far below 1e-8 for functions that vary on a scale
+// of 1.
 
 #include <eosin/core/parameters.hpp>
 
