@@ -56,7 +56,7 @@ run_cpnn() {
   printf '%s\n' "$@" >words
   grep -oE '^--[a-z-]+' words >>used
   if ! grep -qxE 'run|predict' words || grep -qxE -- '--threads|--help' words; then threads=(); fi
-  timeout 120 "$cpnn" "$@" ${threads[@]+"${threads[@]}"} >stdout 2>stderr
+  timeout 250 "$cpnn" "$@" ${threads[@]+"${threads[@]}"} >stdout 2>stderr
   status=$?
 }
 last_error() { tail -n 1 stderr; }
@@ -250,7 +250,9 @@ check predict/scratch "status $status: $(last_error)" \
 
 # ---- Killed and continued -------------------------------------------------------------------------------------------
 
-long=("${common[@]}" --epochs 500 --patience 0 --folds 2 --members 1 --checkpoint-every 5 --seed 9 --threads 1 --quiet)
+# Wide enough that a second passes between the signal that is wanted and the end.
+long=(run --samples data/samples.csv --train A,B,C --test D --hidden 192,192 --epochs 500 --patience 0
+  --folds 2 --members 1 --checkpoint-every 5 --seed 9 --threads 1 --quiet)
 total=1000
 # Starts cpnn in the background, sends SIGNAL when the log has LINES lines. Status in $status.
 start_and_signal() {
@@ -285,7 +287,7 @@ check resume/other-settings-status "status $status" test "$status" = 1
 check resume/other-settings-message "$(cat stderr)" grep -Eq '^cpnn: .*checkpoint.*other settings' stderr
 # A line that was cut by the kill.
 printf '{"member":0,"epo' >>killed/log.jsonl
-start_and_signal KILL 700 "${long[@]}" --resume --out killed
+start_and_signal KILL 530 "${long[@]}" --resume --out killed
 check resume/killed-in-second-member "status $status, $(wc -l <killed/log.jsonl) lines" \
   test "$status" = 137 -a ! -e killed/metrics.json -a -e killed/model/member-0.safetensors
 : >killed/model/member-1.safetensors.part-1-0
@@ -302,7 +304,7 @@ check resume/finished-run "status $status: $(last_error)" same_members whole kil
 check resume/finished-log "$(wc -l <killed/log.jsonl) lines" each_epoch_once killed
 
 rm -rf killed
-start_and_signal INT 300 "${long[@]}" --out killed
+start_and_signal INT 200 "${long[@]}" --out killed
 check interrupt/status "status $status" test "$status" = 1
 check interrupt/message "$(cat stderr)" grep -Eq '^cpnn: stopped in epoch [0-9]+.*--resume' stderr
 check interrupt/checkpoint "is missing" test -s killed/model/checkpoint.safetensors -a ! -e killed/metrics.json
@@ -312,7 +314,7 @@ check interrupt/log "$(wc -l <killed/log.jsonl) lines" each_epoch_once killed
 
 rm -rf killed
 random=("${long[@]}" --compat unseeded-split)
-start_and_signal KILL 700 "${random[@]}" --out killed
+start_and_signal KILL 530 "${random[@]}" --out killed
 split_seed() { grep -aoE 'split_seed[^,}]*' killed/model/checkpoint.safetensors; }
 before=$(split_seed)
 run_cpnn "${random[@]}" --resume --out killed
