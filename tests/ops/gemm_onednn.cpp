@@ -5,7 +5,40 @@
 
 #include <doctest/doctest.h>
 
+#include <signal.h>
+#include <sys/time.h>
+
 using namespace eosin;
+
+namespace {
+
+volatile sig_atomic_t ticks = 0;
+
+/// While it lives, a signal comes every 0.2 ms.
+class Ticking {
+ public:
+  Ticking() {
+    ticks = 0;
+    struct sigaction action {};
+    action.sa_handler = [](int) { ticks = ticks + 1; };
+    action.sa_flags = SA_RESTART;
+    sigaction(SIGALRM, &action, &before_);
+    set(200);
+  }
+  ~Ticking() {
+    set(0);
+    sigaction(SIGALRM, &before_, nullptr);
+  }
+
+ private:
+  static void set(int microseconds) {
+    const itimerval every{{0, microseconds}, {0, microseconds}};
+    setitimer(ITIMER_REAL, &every, nullptr);
+  }
+  struct sigaction before_ {};
+};
+
+}  // namespace
 
 TEST_CASE("ops::OneDnnGemm: products of floats and doubles") {
   const ops::OneDnnGemm backend;
@@ -43,4 +76,18 @@ TEST_CASE("ops::OneDnnGemm: bf16 product") {
   const ops::OneDnnGemm backend(true);
   CpuContext context({.threads = 2, .math_mode = MathMode::bf16, .gemm = &backend});
   testing::check_gemm<float>(context, {1, 20, 35}, true);
+}
+
+TEST_CASE("ops::OneDnnGemm: a signal during a product does no harm") {
+  const ops::OneDnnGemm backend;
+  CpuContext context({.threads = 1, .gemm = &backend});
+  const auto a = testing::normal_matrix<float>(96, 192, 1), b = testing::normal_matrix<float>(192, 192, 2);
+  Matrix<float> expected(96, 192);
+  ops::gemm(context, Transpose::no, Transpose::no, 1, a, b, 0, expected.view());
+  const Ticking ticking;
+  for (int round = 0; round < 1000 || ticks < 20; ++round) {
+    Matrix<float> got(96, 192);
+    ops::gemm(context, Transpose::no, Transpose::no, 1, a, b, 0, got.view());
+    REQUIRE(testing::same_bits(expected, got));
+  }
 }

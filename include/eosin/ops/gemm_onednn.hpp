@@ -9,6 +9,9 @@
 
 #include <dnnl.hpp>
 
+#include <pthread.h>
+#include <signal.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
@@ -62,6 +65,7 @@ class OneDnnGemm final : public GemmBackend {
             MatrixView<float> c) const override {
     if (!bf16_) return false;
     use_this_thread_alone();
+    const SignalsHeld held;
     // Matrices of these shapes come back in every step; oneDNN caches the generated code, this the rest.
     thread_local const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
     thread_local dnnl::stream stream(engine);
@@ -102,8 +106,27 @@ class OneDnnGemm final : public GemmBackend {
   }
 
  private:
+  /// While it lives, this thread takes no signal; one that arrives meanwhile is taken afterwards. oneDNN's generated code
+  /// takes the stack pointer for an address of its data, so that a handler's frame would be written over the matrices
+  /// and the heap. Two system calls, below a microsecond.
+  class SignalsHeld {
+   public:
+    SignalsHeld() noexcept {
+      sigset_t all;
+      sigfillset(&all);
+      pthread_sigmask(SIG_SETMASK, &all, &before_);
+    }
+    SignalsHeld(const SignalsHeld&) = delete;
+    SignalsHeld& operator=(const SignalsHeld&) = delete;
+    ~SignalsHeld() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+   private:
+    sigset_t before_;
+  };
+
   static void sgemm(char ta, char tb, Index inner, float alpha, MatrixView<const float> a, MatrixView<const float> b,
                     float beta, MatrixView<float> c) {
+    const SignalsHeld held;
     const auto status = dnnl_sgemm(ta, tb, c.rows(), c.cols(), inner, alpha, a.data(), leading(a), b.data(), leading(b),
                                    beta, c.data(), leading(c));
     if (status != dnnl_success) throw Error("oneDNN: sgemm failed with status " + std::to_string(int(status)));
