@@ -30,6 +30,7 @@
 #include <eosin/ops/elementwise.hpp>
 #include <eosin/ops/gelu.hpp>
 #include <eosin/ops/gemm.hpp>
+#include <eosin/ops/linear_gelu.hpp>
 #include <eosin/ops/negative_binomial.hpp>
 #include <eosin/ops/normalise_rows.hpp>
 #include <eosin/ops/reduce.hpp>

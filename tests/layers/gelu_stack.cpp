@@ -1,4 +1,5 @@
 #include <eosin/layers/gelu_stack.hpp>
+#include <eosin/ops/elementwise.hpp>
 
 #include "support/arrays.hpp"
 #include "support/gradient.hpp"

@@ -97,7 +97,7 @@ TEST_CASE_TEMPLATE("ops::gelu: NaN goes through, infinities have limits", T, flo
   }
 }
 
-TEST_CASE_TEMPLATE("ops::bias_gelu: equals bias, then gelu; its derivative form too", T, float, double) {
+TEST_CASE_TEMPLATE("ops::bias_gelu: equals bias, then gelu", T, float, double) {
   CpuContext context({.threads = 2});
   for (const Index cols : {1, 19, 64}) {
     const Index rows = 23;
@@ -107,19 +107,14 @@ TEST_CASE_TEMPLATE("ops::bias_gelu: equals bias, then gelu; its derivative form 
     Matrix<T> sum = product;
     for (Index r = 0; r < rows; ++r)
       for (Index c = 0; c < cols; ++c) sum(r, c) += bias[c];
-    Matrix<T> want(rows, cols), ones(rows, cols), want_slope(rows, cols);
-    ones.fill(T(1));
+    Matrix<T> want(rows, cols);
     ops::gelu(context, sum, want.view());
-    ops::gelu_backward(context, sum, ones, want_slope.view());
 
-    Matrix<T> pre = product, y(rows, cols), slope = product, z(rows, cols);
+    Matrix<T> pre = product, y(rows, cols);
     ops::bias_gelu(context, pre.view(), bias, y.view());
-    ops::bias_gelu_derivative(context, bias, slope.view(), z.view());
     for (Index i = 0; i < pre.size(); ++i) {
       REQUIRE(pre.data()[i] == sum.data()[i]);
       REQUIRE(y.data()[i] == want.data()[i]);
-      REQUIRE(z.data()[i] == want.data()[i]);
-      REQUIRE(slope.data()[i] == want_slope.data()[i]);
     }
   }
 }

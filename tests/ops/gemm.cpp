@@ -95,6 +95,24 @@ TEST_CASE("ops::gemm: a backend takes all products but the tiny ones") {
   CHECK(without.full == 1);
 }
 
+TEST_CASE("ops::gemm: the epilogue sees every element once, finished") {
+  for (const MathMode mode : {MathMode::full, MathMode::bf16}) {
+    CpuContext context({.threads = 3, .math_mode = mode});
+    for (const auto& [rows, cols] : {std::pair<Index, Index>{1, 1}, {70, 65}, {1500, 1100}, {2100, 1300}}) {
+      CAPTURE(rows);
+      const auto a = testing::normal_matrix<float>(rows, 5, 1), b = testing::normal_matrix<float>(5, cols, 2);
+      Matrix<float> plain(rows, cols), c(rows, cols);
+      ops::gemm(context, Transpose::no, Transpose::no, 1, a, b, 0, plain.view());
+      ops::gemm(context, Transpose::no, Transpose::no, 1, a, b, 0, c.view(),
+                [&](Index row, Index height, Index col, Index width) {
+                  for (Index r = row; r < row + height; ++r)
+                    for (Index k = col; k < col + width; ++k) c(r, k) = 2 * c(r, k) + 1;
+                });
+      for (Index i = 0; i < c.size(); ++i) REQUIRE(c.data()[i] == 2 * plain.data()[i] + 1);
+    }
+  }
+}
+
 TEST_CASE("ops::gemm: shapes that do not fit are named") {
   CpuContext context({.threads = 1});
   Matrix<float> a(3, 4), b(4, 5), c(3, 5);

@@ -8,6 +8,7 @@
 // Names: NAME.projection_layers.I.0 for the layers, NAME.head.
 
 #include <eosin/layers/gelu_stack.hpp>
+#include <eosin/ops/elementwise.hpp>
 
 #include <string>
 #include <utility>
@@ -48,7 +49,7 @@ class Adapter {
                 Cache& cache, GradientMode mode) const {
     auto residual = cache.residual.view();
     head_.backward(context, residual, d_logits, {}, mode);
-    head_.backward(context, {}, d_logits, residual, GradientMode::ignore);
+    head_.input_backward(context, d_logits, residual);
     const auto mark = context.workspace().mark();
     MatrixView<T, Space> skip;
     if (!dx.empty()) {

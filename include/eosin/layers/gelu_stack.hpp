@@ -5,11 +5,10 @@
 //   u_i = h_{i-1} W_i^T + b_i,   h_i = GELU(u_i),   h_0 = x
 //   du_i = dh_i GELU'(u_i),      dh_{i-1} = du_i W_i
 //
-// Bias, GELU and its derivative are one pass over the product, so that backward only multiplies.
+// Bias, GELU and its derivative are applied to the products while they are in the cache (ops/linear_gelu.hpp).
 
 #include <eosin/layers/linear.hpp>
-#include <eosin/ops/elementwise.hpp>
-#include <eosin/ops/gelu.hpp>
+#include <eosin/ops/linear_gelu.hpp>
 
 #include <utility>
 #include <vector>
@@ -39,8 +38,9 @@ class GeluStack {
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       cache.derivative[i].resize(x.rows(), layers_[i].outputs());
       cache.hidden[i].resize(x.rows(), layers_[i].outputs());
-      layers_[i].product(context, input, cache.derivative[i].view());
-      ops::bias_gelu_derivative<T>(context, layers_[i].bias(), cache.derivative[i].view(), cache.hidden[i].view());
+      require_size("Linear", "x", "columns", input.cols(), layers_[i].inputs(), "inputs");
+      ops::linear_gelu<T>(context, input, layers_[i].weight(), layers_[i].bias(), cache.derivative[i].view(),
+                          cache.hidden[i].view());
       input = std::as_const(cache.hidden[i]).view();
     }
     return input;
@@ -51,21 +51,47 @@ class GeluStack {
   template <Context C>
   void backward(C& context, MatrixView<const T, Space> x, MatrixView<T, Space> d_last, MatrixView<T, Space> dx,
                 Cache& cache, GradientMode mode) const {
-    MatrixView<T, Space> upstream = d_last;
-    for (std::size_t i = layers_.size(); i-- > 0;) {
-      ops::multiply<T>(context, std::as_const(cache.derivative[i]).view(), upstream);
-      if (i == 0) {
-        layers_[0].backward(context, x, upstream, dx, mode);
-        return;
-      }
-      // The weight gradient is the last reader of h_{i-1}; its memory then takes dh_{i-1}.
-      layers_[i].backward(context, std::as_const(cache.hidden[i - 1]).view(), upstream, {}, mode);
-      layers_[i].backward(context, {}, upstream, cache.hidden[i - 1].view(), GradientMode::ignore);
-      upstream = cache.hidden[i - 1].view();
-    }
+    const std::size_t last = layers_.size() - 1;
+    ops::gelu_backward_sums<T>(context, derivative(cache, last), d_last, bias_gradient(last, mode),
+                               mode == GradientMode::accumulate);
+    descend(context, x, d_last, dx, cache, mode);
+  }
+
+  /// The same from the gradient dz of z = h_last V^T + c, the output of a linear layer `head` behind the stack. The
+  /// memory of h_last is overwritten.
+  template <Context C>
+  void backward(C& context, MatrixView<const T, Space> x, const Linear<T, Space>& head, MatrixView<const T, Space> dz,
+                MatrixView<T, Space> dx, Cache& cache, GradientMode mode) const {
+    const std::size_t last = layers_.size() - 1;
+    ops::product_gelu_backward<T>(context, dz, head.weight(), derivative(cache, last), cache.hidden[last].view(),
+                                  bias_gradient(last, mode), mode == GradientMode::accumulate);
+    descend(context, x, cache.hidden[last].view(), dx, cache, mode);
   }
 
  private:
+  static MatrixView<const T, Space> derivative(const Cache& cache, std::size_t layer) {
+    return cache.derivative[layer].view();
+  }
+  VectorView<T, Space> bias_gradient(std::size_t layer, GradientMode mode) const {
+    return mode == GradientMode::ignore ? VectorView<T, Space>() : layers_[layer].bias_gradient();
+  }
+
+  /// From du_last, the bias gradient of the last layer being done.
+  template <Context C>
+  void descend(C& context, MatrixView<const T, Space> x, MatrixView<const T, Space> du, MatrixView<T, Space> dx,
+               Cache& cache, GradientMode mode) const {
+    for (std::size_t i = layers_.size() - 1; i > 0; --i) {
+      // The weight gradient is the last reader of h_{i-1}; its memory then takes du_{i-1}.
+      const auto below = cache.hidden[i - 1].view();
+      layers_[i].weight_backward(context, below, du, mode);
+      ops::product_gelu_backward<T>(context, du, layers_[i].weight(), derivative(cache, i - 1), below,
+                                    bias_gradient(i - 1, mode), mode == GradientMode::accumulate);
+      du = below;
+    }
+    layers_[0].weight_backward(context, x, du, mode);
+    if (!dx.empty()) layers_[0].input_backward(context, du, dx);
+  }
+
   std::vector<Linear<T, Space>> layers_;
 };
 

@@ -28,18 +28,15 @@ class Linear {
 
   Index inputs() const { return inputs_; }
   Index outputs() const { return outputs_; }
+  /// For callers that fuse the layer with what follows or precedes it.
+  MatrixView<const T, Space> weight() const { return std::as_const(*parameters_).matrix(weight_); }
   VectorView<const T, Space> bias() const { return std::as_const(*parameters_).value(bias_); }
-
-  /// y = x W^T, without the bias: for callers that fuse it with what follows.
-  template <Context C>
-  void product(C& context, MatrixView<const T, Space> x, MatrixView<T, Space> y) const {
-    require_size("Linear", "x", "columns", x.cols(), inputs_, "inputs");
-    ops::gemm<T>(context, Transpose::no, Transpose::yes, T(1), x, std::as_const(*parameters_).matrix(weight_), T(0), y);
-  }
+  VectorView<T, Space> bias_gradient() const { return parameters_->gradient(bias_); }
 
   template <Context C>
   void forward(C& context, MatrixView<const T, Space> x, MatrixView<T, Space> y) const {
-    product(context, x, y);
+    require_size("Linear", "x", "columns", x.cols(), inputs_, "inputs");
+    ops::gemm<T>(context, Transpose::no, Transpose::yes, T(1), x, weight(), T(0), y);
     ops::add_bias<T>(context, bias(), y);
   }
 
@@ -47,14 +44,25 @@ class Linear {
   template <Context C>
   void backward(C& context, MatrixView<const T, Space> x, MatrixView<const T, Space> dy, MatrixView<T, Space> dx,
                 GradientMode mode) const {
-    if (mode != GradientMode::ignore) {
-      const bool accumulate = mode == GradientMode::accumulate;
-      ops::gemm<T>(context, Transpose::yes, Transpose::no, T(1), dy, x, accumulate ? T(1) : T(0),
-                   parameters_->gradient_matrix(weight_));
-      ops::column_sums<T>(context, dy, parameters_->gradient(bias_), T(1), accumulate);
-    }
-    if (!dx.empty())
-      ops::gemm<T>(context, Transpose::no, Transpose::no, T(1), dy, std::as_const(*parameters_).matrix(weight_), T(0), dx);
+    weight_backward(context, x, dy, mode);
+    if (mode != GradientMode::ignore)
+      ops::column_sums<T>(context, dy, bias_gradient(), T(1), mode == GradientMode::accumulate);
+    if (!dx.empty()) input_backward(context, dy, dx);
+  }
+
+  /// Only dW.
+  template <Context C>
+  void weight_backward(C& context, MatrixView<const T, Space> x, MatrixView<const T, Space> dy,
+                       GradientMode mode) const {
+    if (mode == GradientMode::ignore) return;
+    ops::gemm<T>(context, Transpose::yes, Transpose::no, T(1), dy, x, mode == GradientMode::accumulate ? T(1) : T(0),
+                 parameters_->gradient_matrix(weight_));
+  }
+
+  /// Only dx.
+  template <Context C>
+  void input_backward(C& context, MatrixView<const T, Space> dy, MatrixView<T, Space> dx) const {
+    ops::gemm<T>(context, Transpose::no, Transpose::no, T(1), dy, weight(), T(0), dx);
   }
 
  private:

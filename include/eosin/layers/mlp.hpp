@@ -45,10 +45,8 @@ class Mlp {
       head_.backward(context, x, d_logits, dx, mode);
       return;
     }
-    auto last = cache.hidden.back().view();
-    head_.backward(context, last, d_logits, {}, mode);
-    head_.backward(context, {}, d_logits, last, GradientMode::ignore);
-    stack_.backward(context, x, last, dx, cache, mode);
+    head_.backward(context, std::as_const(cache.hidden.back()).view(), d_logits, {}, mode);
+    stack_.backward(context, x, head_, d_logits, dx, cache, mode);
   }
 
  private:

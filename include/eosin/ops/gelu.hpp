@@ -119,25 +119,5 @@ void bias_gelu(CpuContext& context, MatrixView<T> pre, VectorView<const std::typ
   });
 }
 
-/// The same for training: y = gelu(pre + bias), and pre is replaced by gelu'(pre + bias), which shares most of its work
-/// with the value. The backward pass is then a product (ops/elementwise.hpp, multiply).
-template <class T>
-void bias_gelu_derivative(CpuContext& context, VectorView<const std::type_identity_t<T>> bias, MatrixView<T> pre,
-                          MatrixView<std::type_identity_t<T>> y) {
-  require_shape("bias_gelu_derivative", "y", y, pre.rows(), pre.cols());
-  require_size("bias_gelu_derivative", "bias", "elements", bias.size(), pre.cols(), "columns of pre");
-  require_value(bias.contiguous() || bias.size() <= 1, "bias_gelu_derivative",
-                "the elements of bias are not contiguous");
-  detail::for_row_pieces(context, pre.rows(), pre.cols(), false, [&](Index r, Index begin, Index end) {
-    T* slope = pre.data() + r * pre.stride();
-    T* to = y.data() + r * y.stride();
-    math::for_each_pack<T>(begin, end, [&](auto lanes) EOSIN_ALWAYS_INLINE {
-      const auto result = math::gelu_with_derivative(lanes.load(slope) + lanes.load(bias.data()));
-      lanes.store(slope, result.derivative);
-      lanes.store(to, result.value);
-    });
-  });
-}
-
 }  // namespace EOSIN_ISA_NAMESPACE
 }  // namespace eosin::ops

@@ -6,12 +6,15 @@
 // computed by the context's backend, or by Eigen's single-threaded product. In bf16 mode the operands are rounded once,
 // before tiling; without a bf16 product in the backend the rounded operands are multiplied in float: the same numbers
 // up to the order of summation, without the speed.
+//
+// What follows a product elementwise can be handed in as an epilogue, which takes each tile while it is in the cache.
 
 #include <eosin/core/context.hpp>
 #include <eosin/core/eigen.hpp>
 
 #include <algorithm>
 #include <atomic>
+#include <concepts>
 #include <type_traits>
 
 namespace eosin::ops {
@@ -59,12 +62,15 @@ void gemm_eigen(Transpose ta, Transpose tb, T alpha, MatrixView<const T> a, Matr
   }
 }
 
+/// Tiles start at multiples of this.
+inline constexpr Index tile_grid = 64;
+
 /// `extent` cut into equal parts of at most about `wanted`.
 inline Index tile_edge(Index extent, Index wanted) {
   if (extent <= wanted) return extent;
   const Index tiles = (extent + wanted - 1) / wanted;
   const Index edge = (extent + tiles - 1) / tiles;
-  return (edge + 15) / 16 * 16;
+  return (edge + tile_grid - 1) / tile_grid * tile_grid;
 }
 
 /// Columns and rows of a tile of C: large enough that packing the operands of a tile costs little beside its product,
@@ -115,32 +121,35 @@ inline MatrixView<const float> widened(CpuContext& context, MatrixView<const BFl
 /// Products so small that handing them to threads and libraries costs more than they do.
 inline constexpr Index tiny_product = 4096;
 
-template <class T>
+template <class T, class Epilogue>
 void gemm_tiled(CpuContext& context, Transpose ta, Transpose tb, T alpha, MatrixView<const T> a, MatrixView<const T> b,
-                T beta, MatrixView<T> c) {
+                T beta, MatrixView<T> c, Epilogue&& epilogue) {
   const GemmBackend* backend = context.gemm_backend();
-  const Index inner = op_cols(ta, a);
-  if (backend == nullptr || c.size() * inner <= tiny_product) {
-    for_each_tile(context, c, [&](Index row, Index rows, Index col, Index cols) {
-      gemm_eigen<T>(ta, tb, alpha, op_middle_rows(ta, a, row, rows), op_middle_cols(tb, b, col, cols), beta,
-                    c.middle_rows(row, rows).middle_cols(col, cols));
-    });
-  } else {
-    for_each_tile(context, c, [&](Index row, Index rows, Index col, Index cols) {
-      backend->gemm(ta, tb, alpha, op_middle_rows(ta, a, row, rows), op_middle_cols(tb, b, col, cols), beta,
-                    c.middle_rows(row, rows).middle_cols(col, cols));
-    });
-  }
+  if (c.size() * op_cols(ta, a) <= tiny_product) backend = nullptr;
+  for_each_tile(context, c, [&](Index row, Index rows, Index col, Index cols) {
+    const auto tile = c.middle_rows(row, rows).middle_cols(col, cols);
+    const auto left = op_middle_rows(ta, a, row, rows);
+    const auto right = op_middle_cols(tb, b, col, cols);
+    if (backend == nullptr) {
+      gemm_eigen<T>(ta, tb, alpha, left, right, beta, tile);
+    } else {
+      backend->gemm(ta, tb, alpha, left, right, beta, tile);
+    }
+    epilogue(row, rows, col, cols);
+  });
 }
 
 }  // namespace detail
 
 /// C [m x n] = alpha * op(A) [m x k] op(B) [k x n] + beta * C. C must not overlap A or B; with beta = 0 its old
 /// contents are not read. Throws ShapeError. 2 m n k operations; in bf16 mode 2 (m k + k n) bytes of workspace.
-template <class T>
+/// `epilogue(row, rows, col, cols)` is called once for each tile of C after it was computed, by the same thread, tiles in
+/// any order; it may change that tile. How C is cut is a function of its shape, see for_each_tile.
+template <class T, class Epilogue>
+requires std::invocable<Epilogue&, Index, Index, Index, Index>
 void gemm(CpuContext& context, Transpose ta, Transpose tb, std::type_identity_t<T> alpha,
           MatrixView<const std::type_identity_t<T>> a, MatrixView<const std::type_identity_t<T>> b,
-          std::type_identity_t<T> beta, MatrixView<T> c) {
+          std::type_identity_t<T> beta, MatrixView<T> c, Epilogue&& epilogue) {
   const Index inner = detail::op_cols<T>(ta, a);
   require_size("gemm", "op(B)", "rows", detail::op_rows<T>(tb, b), inner, "columns of op(A)");
   require_size("gemm", "C", "rows", c.rows(), detail::op_rows<T>(ta, a), "rows of op(A)");
@@ -157,17 +166,28 @@ void gemm(CpuContext& context, Transpose ta, Transpose tb, std::type_identity_t<
         detail::for_each_tile(context, c, [&](Index row, Index rows, Index col, Index cols) {
           if (!backend->gemm(ta, tb, detail::op_middle_rows(ta, a16, row, rows),
                              detail::op_middle_cols(tb, b16, col, cols), beta,
-                             c.middle_rows(row, rows).middle_cols(col, cols)))
+                             c.middle_rows(row, rows).middle_cols(col, cols))) {
             done.store(false);
+          } else {
+            epilogue(row, rows, col, cols);
+          }
         });
       }
       if (!done.load())
         detail::gemm_tiled<float>(context, ta, tb, 1.0f, detail::widened(context, a16), detail::widened(context, b16),
-                                  beta, c);
+                                  beta, c, epilogue);
       return;
     }
   }
-  detail::gemm_tiled<T>(context, ta, tb, alpha, a, b, beta, c);
+  detail::gemm_tiled<T>(context, ta, tb, alpha, a, b, beta, c, epilogue);
+}
+
+/// The same without an epilogue.
+template <class T>
+void gemm(CpuContext& context, Transpose ta, Transpose tb, std::type_identity_t<T> alpha,
+          MatrixView<const std::type_identity_t<T>> a, MatrixView<const std::type_identity_t<T>> b,
+          std::type_identity_t<T> beta, MatrixView<T> c) {
+  gemm<T>(context, ta, tb, alpha, a, b, beta, c, [](Index, Index, Index, Index) {});
 }
 
 }  // namespace EOSIN_ISA_NAMESPACE
