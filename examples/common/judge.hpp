@@ -1,7 +1,7 @@
 #pragma once
 
-// Judging predictions on test samples with the controls beside them, and writing what was found: metrics.json, tables of
-// predictions and compositions, per-gene scores.
+// Judging predictions on test samples with the controls beside them, and writing what was found: metrics.json, tables
+// of predictions and compositions, per-gene scores.
 
 #include "common/report_data.hpp"
 #include "common/study.hpp"
@@ -30,8 +30,8 @@ struct Judgement {
   eosin::eval::Summary summary;
 };
 
-/// Controls on all test samples: the constant, the library size oracles, and the ridge probe on the same features (alpha
-/// by leaving out training sections, HEST's rule beside it). `notes` receives what a reader should know.
+/// Controls on all test samples: the constant, the library size oracles, and the ridge probe on the same features
+/// (alpha by leaving out training sections, HEST's rule beside it). `notes` receives what a reader should know.
 inline std::vector<Judgement> judge_controls(CpuContext& context, const Study& study, std::vector<std::string>& notes) {
   namespace eval = eosin::eval;
   std::vector<eval::ControlSection<float>> training;
@@ -48,8 +48,8 @@ inline std::vector<Judgement> judge_controls(CpuContext& context, const Study& s
     const auto search = eval::choose_ridge_alpha<float>(context, probe_span);
     ridges.emplace_back("ridge", eval::fit_ridge<float>(context, probe_span, search.alpha));
     char text[120];
-    std::snprintf(text, sizeof text, "Ridge probe: alpha %.4g, chosen by leaving out training sections%s.", search.alpha,
-                  search.at_edge ? " (at the edge of the grid)" : "");
+    std::snprintf(text, sizeof text, "Ridge probe: alpha %.4g, chosen by leaving out training sections%s.",
+                  search.alpha, search.at_edge ? " (at the edge of the grid)" : "");
     notes.emplace_back(text);
   } else {
     ridges.emplace_back("ridge", eval::fit_ridge<float>(context, probe_span, 1000.0));
@@ -121,7 +121,8 @@ inline void write_gene_scores(const std::filesystem::path& path, const std::vect
                               const std::vector<const Judgement*>& methods) {
   eosin::io::TableWriter writer(path);
   writer.text("gene");
-  for (const auto* m : methods) writer.text(m->method + "_pearson").text(m->method + "_spearman").text(m->method + "_mse");
+  for (const auto* m : methods)
+    writer.text(m->method + "_pearson").text(m->method + "_spearman").text(m->method + "_mse");
   writer.end_row();
   for (std::size_t g = 0; g < genes.size(); ++g) {
     writer.text(genes[g]);

@@ -17,7 +17,8 @@ namespace study {
 struct SimulationOptions {
   std::uint64_t seed = 1;
   double noise = 1;
-  std::vector<std::string> train = {}, validate = {}, test = {};  ///< sections S1, S2, ...; none: the last patient tests
+  /// Sections S1, S2, ...; none: the last patient tests.
+  std::vector<std::string> train = {}, validate = {}, test = {};
 };
 
 struct SimulatedStudy {
@@ -87,7 +88,7 @@ inline SimulatedStudy simulate_study(CpuContext& context, const SimulationOption
     std::vector<eosin::vision::Point> centres;
     for (std::size_t i = 0; i < sample.spots.size(); ++i) centres.push_back({sample.x[i], sample.y[i]});
     sample.features = encoder.encode(context, section.image, centres, sample.pitch, sample.spots);
-    detail::make_thumbnail(sample, section.image);
+    detail::make_thumbnail(context, sample, section.image);
     sample.counts = section.counts.select_rows(keep).dense();
     sample.types = tissue.types;
     sample.has_composition.assign(keep.size(), 1);

@@ -16,6 +16,7 @@
 #include <eosin/io/image.hpp>
 #include <eosin/io/text.hpp>
 #include <eosin/vision/patch_encoder.hpp>
+#include <eosin/vision/patches.hpp>
 
 #include <algorithm>
 #include <filesystem>
@@ -81,6 +82,33 @@ struct Study {
     return found;
   }
 };
+
+/// Of everything that training reads of the training and validation samples: equal for equal data (FNV-1a, 64 bits).
+inline std::uint64_t training_fingerprint(const Study& study) {
+  std::uint64_t hash = 14695981039346656037u;
+  const auto add = [&](const void* memory, std::size_t bytes) {
+    const auto* at = static_cast<const unsigned char*>(memory);
+    for (std::size_t i = 0; i < bytes; ++i) hash = (hash ^ at[i]) * 1099511628211u;
+  };
+  const auto add_text = [&](const std::string& text) { add(text.c_str(), text.size() + 1); };
+  const auto add_matrix = [&](const auto& matrix) {
+    const Index shape[] = {matrix.rows(), matrix.cols()};
+    add(shape, sizeof shape);
+    add(matrix.data(), static_cast<std::size_t>(matrix.size()) * sizeof(*matrix.data()));
+  };
+  for (const auto& gene : study.genes) add_text(gene);
+  for (const auto* names : {&study.split.train, &study.split.validate})
+    for (const auto* sample : study.of(*names)) {
+      add_text(sample->name);
+      for (const auto& type : sample->types) add_text(type);
+      add_matrix(sample->counts);
+      add_matrix(sample->expression);
+      add_matrix(sample->features);
+      add_matrix(sample->slide_features);
+      add_matrix(sample->composition);
+    }
+  return hash;
+}
 
 struct LoadOptions {
   std::filesystem::path manifest;
@@ -194,10 +222,10 @@ inline void align_types(std::vector<eosin::data::Section>& sections, std::size_t
 }
 
 /// Reduces the picture to about 1,000 pixels.
-inline void make_thumbnail(Sample& sample, const eosin::vision::Image& image) {
-  int reduction = 1;
+inline void make_thumbnail(CpuContext& context, Sample& sample, const eosin::vision::Image& image) {
+  Index reduction = 1;
   while (reduction < 8 && std::max(image.width, image.height) / reduction > 1200) reduction *= 2;
-  sample.thumbnail = eosin::io::detail::reduced(image, reduction);
+  sample.thumbnail = eosin::vision::reduce_image(context, image, reduction);
   sample.thumbnail_scale = static_cast<double>(sample.thumbnail.width) / static_cast<double>(image.width);
 }
 
@@ -219,7 +247,7 @@ inline Matrix<float> sample_features(CpuContext& context, eosin::data::Section& 
   std::optional<eosin::vision::Image> image;
   if (!section.image.empty()) {
     image = eosin::io::read_image(section.image);
-    detail::make_thumbnail(sample, *image);
+    detail::make_thumbnail(context, sample, *image);
   }
   if (section.features) {
     const auto& features = *section.features;
@@ -244,7 +272,8 @@ inline Matrix<float> sample_features(CpuContext& context, eosin::data::Section& 
     return values;
   }
   if (!image)
-    throw eosin::ParseError(options.manifest.string() + ": sample " + sample.name + " has neither an image nor features");
+    throw eosin::ParseError(options.manifest.string() + ": sample " + sample.name +
+                            " has neither an image nor features");
   std::vector<eosin::vision::Point> centres;
   for (std::size_t i = 0; i < section.spots.size(); ++i) centres.push_back({section.pixel_x[i], section.pixel_y[i]});
   try {
@@ -342,7 +371,8 @@ inline Study load_study(CpuContext& context, const LoadOptions& options) {
     if (sample.measured) {
       const auto totals = section.counts.row_sums();
       sample.library = Vector<double>(sample.size());
-      for (Index i = 0; i < sample.size(); ++i) sample.library[i] = static_cast<double>(totals[static_cast<std::size_t>(i)]);
+      for (Index i = 0; i < sample.size(); ++i)
+        sample.library[i] = static_cast<double>(totals[static_cast<std::size_t>(i)]);
       const auto selection = eosin::data::select_genes(section.genes, study.genes, sample.name);
       sample.counts = Matrix<float>(sample.size(), static_cast<Index>(study.genes.size()));
       if (!selection.missing.empty())

@@ -1,7 +1,7 @@
 #pragma once
 
-// The models of one run: for every fold of the training samples (or the validation samples given) and every member a CPNN
-// from its own seed, stopped on the fold's validation samples. Their predictions are averaged.
+// The models of one run: for every fold of the training samples (or the validation samples given) and every member a
+// CPNN from its own seed, stopped on the fold's validation samples. Their predictions are averaged.
 //
 // A correlation leaves position and scale of each gene open, so with the Pearson observation a member's prediction e is
 // brought to z = (e - mean) / deviation over the training samples, and the average z to expression by a line per gene,
@@ -43,7 +43,8 @@ struct MemberPlan {
 
 /// One model per fold and seed. With validation samples given, they validate every member; otherwise training samples
 /// take turns (settings.folds at most; a single one leaves nothing to validate on).
-inline std::vector<MemberPlan> plan_members(const Settings& settings, const study::Study& study, std::uint64_t split_seed) {
+inline std::vector<MemberPlan> plan_members(const Settings& settings, const study::Study& study,
+                                            std::uint64_t split_seed) {
   std::vector<MemberPlan> folds;
   if (!study.split.validate.empty()) {
     folds.push_back({study.split.train, study.split.validate});
@@ -123,6 +124,7 @@ class Ensemble {
     split_seed_ = settings_.seed;
     if (settings_.has_compat("unseeded-split"))
       split_seed_ = static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
+    fingerprint_ = study::training_fingerprint(study);
     const auto model_folder = out / "model";
     const auto checkpoint = model_folder / "checkpoint.safetensors";
     std::size_t first = 0;
@@ -132,6 +134,12 @@ class Ensemble {
         state = SectionTrainer::read_state(eosin::io::SafeTensors::read(checkpoint));
         if (state.at("settings") != to_json(settings_))
           throw eosin::ValueError(checkpoint.string() + ": was written by a run with other settings");
+        if (state.at("data") != fingerprint_)
+          throw eosin::ValueError(checkpoint.string() + ": was written by a run on other data: the files have changed");
+        // Another library sums in another order, and the rest of the training would not be what it would have been.
+        if (state.at("products") != products())
+          throw eosin::ValueError(checkpoint.string() + ": was written by a run with matrix products by " +
+                                  state.at("products").get<std::string>() + ", these are by " + products());
         first = state.at("member").get<std::size_t>();
         split_seed_ = state.at("split_seed").get<std::uint64_t>();
         load_log(out / "log.jsonl", first, state.at("epoch").get<Index>());
@@ -141,7 +149,7 @@ class Ensemble {
     }
     const auto plans = plan_members(settings_, study, split_seed_);
     // What an earlier run found does not belong to the model that is trained now.
-    for (const char* result : {"metrics.json", "report.html"}) std::filesystem::remove(out / result);
+    remove_results(out);
     if (state.is_null()) {
       for (std::size_t i = 0; std::filesystem::remove(member_file(model_folder, i)); ++i) {
       }
@@ -263,9 +271,11 @@ class Ensemble {
     }
   }
 
-  /// Reads what save() and train() wrote. `standardiser` receives the training's, where features are standardised by it.
+  /// Reads what save() and train() wrote. `standardiser` receives the training's, where features are standardised by
+  /// it.
   static Ensemble load(eosin::CpuContext& context, const std::filesystem::path& folder,
-                       std::vector<std::string>& feature_names, std::optional<eosin::data::Standardiser>& standardiser) {
+                       std::vector<std::string>& feature_names,
+                       std::optional<eosin::data::Standardiser>& standardiser) {
     const auto path = folder / "model.json";
     auto settings = read_settings(folder);
     try {
@@ -430,7 +440,8 @@ class Ensemble {
     options.seed = plan.seed;
     Trainer<float, Item> trainer(*context_, models_.back(), std::move(train), std::move(validation), options);
     if (resume) trainer.load(checkpoint);
-    const nlohmann::json extra{{"settings", to_json(settings_)}, {"member", member}, {"split_seed", split_seed_}};
+    const nlohmann::json extra{{"settings", to_json(settings_)}, {"member", member}, {"split_seed", split_seed_},
+                               {"data", fingerprint_},         {"products", products()}};
     const Index before = static_cast<Index>(member) * settings_.epochs.value();
     while (!trainer.done()) {
       const auto record = trainer.run_epoch();
@@ -453,19 +464,38 @@ class Ensemble {
     trainer.restore_best();
   }
 
+  /// Name of the library behind the matrix products.
+  std::string products() const {
+    return context_->gemm_backend() == nullptr ? "Eigen" : context_->gemm_backend()->name();
+  }
+
+  static void remove_results(const std::filesystem::path& out) {
+    for (const char* result : {"metrics.json", "report.html"}) std::filesystem::remove(out / result);
+    for (const char* folder : {"predictions", "compositions", "genes"}) {
+      if (!std::filesystem::is_directory(out / folder)) continue;
+      std::vector<std::filesystem::path> tables;
+      for (const auto& entry : std::filesystem::directory_iterator(out / folder)) {
+        const auto name = entry.path().filename().string();
+        if (name.ends_with(".csv.gz") || name.ends_with(".csv")) tables.push_back(entry.path());
+      }
+      for (const auto& table : tables) std::filesystem::remove(table);
+    }
+  }
+
   void write_log(const EpochRecord& record, Index member) {
-    nlohmann::ordered_json line{{"member", member},
-                                {"epoch", record.epoch},
-                                {"loss", record.train.total},
-                                {"observation", record.train.observation},
-                                {"composition", record.train.composition},
-                                {"prototype", record.train.prototype},
-                                {"validation", std::isfinite(record.validation) ? nlohmann::ordered_json(record.validation)
-                                                                                : nlohmann::ordered_json()},
-                                {"learning_rate", record.learning_rate},
-                                {"gradient_norm", record.gradient_norm},
-                                {"best", record.best},
-                                {"seconds", record.seconds}};
+    nlohmann::ordered_json line{
+        {"member", member},
+        {"epoch", record.epoch},
+        {"loss", record.train.total},
+        {"observation", record.train.observation},
+        {"composition", record.train.composition},
+        {"prototype", record.train.prototype},
+        {"validation",
+         std::isfinite(record.validation) ? nlohmann::ordered_json(record.validation) : nlohmann::ordered_json()},
+        {"learning_rate", record.learning_rate},
+        {"gradient_norm", record.gradient_norm},
+        {"best", record.best},
+        {"seconds", record.seconds}};
     log_ << line.dump() << '\n' << std::flush;
     if (!log_) throw eosin::FileError(log_path_.string() + ": cannot be written");
     add_epoch(line);
@@ -616,8 +646,8 @@ class Ensemble {
         }
       }
     }
-    // A gene that was predicted no better than by chance keeps its order of spots and next to no amplitude: a slope of 0
-    // would take its correlation out of the mean.
+    // A gene that was predicted no better than by chance keeps its order of spots and next to no amplitude: a slope of
+    // 0 would take its correlation out of the mean.
     for (Index g = 0; g < gene_count(); ++g)
       slope_[g] = square[g] > 0 ? std::max(smallest_slope, cross[g] / square[g]) : smallest_slope;
   }
@@ -637,7 +667,8 @@ class Ensemble {
   std::vector<Vector<float>> bulk_, bulk_composition_;
   mutable std::map<std::string, Matrix<float>> cut_patches_;
   std::vector<report::Epoch> epochs_;
-  std::uint64_t split_seed_ = 0;  ///< of the folds
+  std::uint64_t split_seed_ = 0;   ///< of the folds
+  std::uint64_t fingerprint_ = 0;  ///< of the data trained on
   std::filesystem::path log_path_;
   std::ofstream log_;
 };

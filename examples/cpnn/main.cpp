@@ -33,7 +33,8 @@ using cpnn::Settings;
 /// The backend behind a word; null is Eigen.
 std::unique_ptr<eosin::GemmBackend> make_gemm(cpnn::Gemm choice) {
 #if EOSIN_HAS_ONEDNN
-  if (choice == cpnn::Gemm::automatic || choice == cpnn::Gemm::onednn) return std::make_unique<eosin::ops::OneDnnGemm>();
+  if (choice == cpnn::Gemm::automatic || choice == cpnn::Gemm::onednn)
+    return std::make_unique<eosin::ops::OneDnnGemm>();
 #endif
 #if EOSIN_HAS_CBLAS
   if (choice == cpnn::Gemm::automatic || choice == cpnn::Gemm::cblas) return std::make_unique<eosin::ops::CblasGemm>();
@@ -97,7 +98,8 @@ const CLI::Validator width = in_range(1, 1e6, "POSITIVE");
 const CLI::Validator thread_count = in_range(0, 4096, "NONNEGATIVE");
 
 template <class T>
-CLI::Option* optional_number(CLI::App& app, const std::string& name, std::optional<T>& target, const std::string& help) {
+CLI::Option* optional_number(CLI::App& app, const std::string& name, std::optional<T>& target,
+                             const std::string& help) {
   return app.add_option_function<T>(name, [&target](const T& value) { target = value; }, help);
 }
 
@@ -114,16 +116,19 @@ void add_run_options(CLI::App& app, Settings& s) {
          "in place of --samples: a simulated tissue from this seed [default seed: 1]")
       ->expected(0, 1)
       ->type_name("[SEED]");
-  app.add_option("--noise", s.noise, "difficulty of the simulation: 0 clean, 1 as measured tissue")->capture_default_str()
+  app.add_option("--noise", s.noise, "difficulty of the simulation: 0 clean, 1 as measured tissue")
+      ->capture_default_str()
       ->check(not_negative);
   choice(app, "--level", s.level, cpnn::level_words, "expression per patch (spot), or per slide");
   list("--train", s.train, "training samples");
   list("--validate", s.validate, "validation samples (none: training samples take turns)");
   list("--test", s.test, "test samples, never used in training");
   app.add_option("--genes", s.genes, "gene list, one per line (none: highly variable genes)")->type_name("FILE");
-  app.add_option("--hvg", s.highly_variable, "number of highly variable genes of the training samples")->capture_default_str()
+  app.add_option("--hvg", s.highly_variable, "number of highly variable genes of the training samples")
+      ->capture_default_str()
       ->check(some);
-  app.add_option("--patch-size", s.patch_size, "edge of a patch in pixels, also of those in CLAM feature files (0: the measured spot pitch)")
+  app.add_option("--patch-size", s.patch_size,
+                 "edge of a patch in pixels, also of those in CLAM feature files (0: the measured spot pitch)")
       ->capture_default_str()
       ->check(not_negative);
   choice(app, "--standardise", s.standardisation, cpnn::standardisation_words,
@@ -146,8 +151,9 @@ void add_run_options(CLI::App& app, Settings& s) {
       ->type_name("DIR|soft-labels|cells|naive-means|scratch");
   app.add_option("--types", s.types, "number of cell types from scratch")->capture_default_str()->check(width);
   choice(app, "--mask", s.mask, on_off, "a gene that a type never expresses stays exactly 0");
-  optional_choice(app, "--prototype-scale", s.prototype_scale, cpnn::prototype_scale_words,
-                  "scale on which prototypes enter [default: log for soft labels with pearson at patch level, else counts]");
+  optional_choice(
+      app, "--prototype-scale", s.prototype_scale, cpnn::prototype_scale_words,
+      "scale on which prototypes enter [default: log for soft labels with pearson at patch level, else counts]");
   choice(app, "--prototype-mode", s.prototype_mode, cpnn::prototype_mode_words, "whether prototypes are trained on");
   choice(app, "--prototype-regulariser", s.prototype_regulariser, cpnn::prototype_regulariser_words,
          "holds trained prototypes to the fitted ones");
@@ -170,9 +176,12 @@ void add_run_options(CLI::App& app, Settings& s) {
   optional_number(app, "--regulariser-weight", s.regulariser_weight,
                   "weight of both regularisers [default: 1; slide level 1000]")
       ->check(not_negative);
-  app.add_option("--composition-scale", s.composition_scale, "further weight of the composition regulariser")->capture_default_str()
+  app.add_option("--composition-scale", s.composition_scale, "further weight of the composition regulariser")
+      ->capture_default_str()
       ->check(not_negative);
-  app.add_option("--eps", s.eps, "added in the logarithms of the likelihood")->capture_default_str()->check(not_negative);
+  app.add_option("--eps", s.eps, "added in the logarithms of the likelihood")
+      ->capture_default_str()
+      ->check(not_negative);
 
   optional_number(app, "--epochs", s.epochs, "at most so many epochs [default: 400; slide level 1000]")
       ->check(not_negative);
@@ -190,10 +199,13 @@ void add_run_options(CLI::App& app, Settings& s) {
                   "deviation of the noise added to standardised features in training [default: 1; slide level 0]")
       ->check(not_negative);
   choice(app, "--schedule", s.schedule, cpnn::schedule_words, "learning rate over epochs");
-  app.add_option("--schedule-period", s.schedule_period, "epochs between two steps")->capture_default_str()->check(some);
+  app.add_option("--schedule-period", s.schedule_period, "epochs between two steps")
+      ->capture_default_str()
+      ->check(some);
   app.add_option("--schedule-factor", s.schedule_factor, "factor of a step")->capture_default_str()->check(positive);
   app.add_option("--warmup", s.warmup, "epochs of linear warm-up")->capture_default_str()->check(not_negative);
-  app.add_option("--folds", s.folds, "folds of the training samples that take turns in validating")->capture_default_str()
+  app.add_option("--folds", s.folds, "folds of the training samples that take turns in validating")
+      ->capture_default_str()
       ->check(some);
   app.add_option("--members", s.members, "models per fold, averaged")->capture_default_str()->check(some);
   app.add_option("--seed", s.seed, "seed of everything random")->capture_default_str();
@@ -206,7 +218,8 @@ void add_run_options(CLI::App& app, Settings& s) {
       ->check(thread_count);
   choice(app, "--gemm", s.gemm, cpnn::gemm_words, "library of matrix products");
   choice(app, "--math", s.math, cpnn::math_words, "precision of matrix products");
-  app.add_option("--checkpoint-every", s.checkpoint_every, "epochs between two checkpoints, 0 none")->capture_default_str()
+  app.add_option("--checkpoint-every", s.checkpoint_every, "epochs between two checkpoints, 0 none")
+      ->capture_default_str()
       ->check(not_negative);
   app.add_flag("--resume", s.resume, "continue the run in --out");
   app.add_flag("--quiet", s.quiet, "say nothing but errors");

@@ -184,7 +184,8 @@ class Model {
       const auto d_composition = zeros(context, patches, options_.types);
       losses.observation += observe_section(context, section, composition, T(1) / batch, d_composition, mode,
                                             rows_of(outputs.correlation, static_cast<Index>(s)));
-      const auto pooled = rows_or_scratch(context, outputs.pooled_composition, static_cast<Index>(s), 1, options_.types);
+      const auto pooled =
+          rows_or_scratch(context, outputs.pooled_composition, static_cast<Index>(s), 1, options_.types);
       eosin::ops::column_means<T>(context, composition, pooled.row(0));
       if (!section.composition.empty())
         losses.composition += regularise_section(context, section, composition, pooled.row(0),

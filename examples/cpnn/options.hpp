@@ -29,7 +29,7 @@ enum class Prototypes {
 
 enum class Observation {
   negative_binomial,  ///< counts given the predicted share of each gene and the library
-  pearson,            ///< minus the mean correlation (slide level: across genes; patch level: across the section's spots)
+  pearson,  ///< minus the mean correlation (slide level: across genes; patch level: across the section's spots)
   mean_squared_error  ///< of shares of the library
 };
 
@@ -52,7 +52,7 @@ struct ModelOptions {
   Projector projector = Projector::mlp;
   Index inputs = 0;                       ///< features per patch
   std::vector<Index> hidden = {1024, 512};  ///< hidden widths (mlp); their number (adapter)
-  double head_gain = 1;                     ///< factor on the Xavier start of the last layer; small: P starts near 1/types
+  double head_gain = 1;  ///< factor on the Xavier start of the last layer; small: P starts near 1/types
   Index types = 0;
   Index genes = 0;
   Prototypes prototypes = Prototypes::trained;

@@ -135,8 +135,8 @@ inline void unmask(FittedPrototypes& fitted) {
 }
 
 /// From counts to the scale of a log-normalised target, ln(1 + counts). A mixture of prototypes that predicts
-/// log-normalised expression has to start from prototypes on that scale: on the scale of counts the type that expresses a
-/// gene most would decide alone.
+/// log-normalised expression has to start from prototypes on that scale: on the scale of counts the type that expresses
+/// a gene most would decide alone.
 inline Matrix<double> on_log_scale(const Matrix<double>& expression) {
   Matrix<double> logs(expression.rows(), expression.cols());
   for (Index i = 0; i < logs.size(); ++i) logs.data()[i] = std::log1p(expression.data()[i]);
@@ -148,8 +148,9 @@ inline void require_expressed(const FittedPrototypes& fitted) {
   for (Index t = 0; t < fitted.expression.rows(); ++t) {
     double sum = 0;
     for (Index g = 0; g < fitted.expression.cols(); ++g) sum += fitted.expression(t, g);
-    eosin::require_value(sum > 0, "prototypes",
-                         "type '" + fitted.types[static_cast<std::size_t>(t)] + "' expresses none of the selected genes");
+    eosin::require_value(
+        sum > 0, "prototypes",
+        "type '" + fitted.types[static_cast<std::size_t>(t)] + "' expresses none of the selected genes");
   }
 }
 

@@ -90,6 +90,13 @@ nlohmann::ordered_json judge_composition(eosin::CpuContext& context, const study
   return json;
 }
 
+/// At slide level predictions/slides.csv.gz is the table of all slides.
+void require_free_names(Level level, const std::vector<std::string>& test) {
+  if (level == Level::slide && std::find(test.begin(), test.end(), "slides") != test.end())
+    throw eosin::ValueError("sample 'slides': its predictions would have the name of the table of all slides; "
+                            "give the sample another name");
+}
+
 /// Slide level: predicted and measured profile of each test sample, as ln(1 + 1e4 share).
 nlohmann::ordered_json judge_slides(eosin::CpuContext& context, const study::Study& study, Ensemble& ensemble,
                                            const std::filesystem::path& out) {
@@ -244,6 +251,7 @@ void run(eosin::CpuContext& context, Settings settings, const std::string& comma
       study.notes.push_back("The cell types of the prototypes are not those of the samples' compositions, which are "
                             "left out of training and judging.");
   }
+  require_free_names(settings.level, study.split.test);
   const double seconds_prototypes = seconds_since(before_prototypes);
   if (log)
     log("prototypes: " + std::to_string(prototypes.types.size()) + " types, " + std::to_string(study.genes.size()) +
@@ -391,6 +399,7 @@ void predict(eosin::CpuOptions options, const PredictSettings& settings, const s
     study::standardise_features(context, study, study::Standardisation::section);
   }
   study::normalise_expression(context, study);
+  require_free_names(ensemble.settings().level, study.split.test);
 
   const std::filesystem::path out = settings.out;
   make_folders(out, {"predictions", "compositions"});

@@ -1,7 +1,7 @@
 #pragma once
 
-// Everything a run of the program depends on, as one value: filled from the command line, written to metrics.json and to
-// the model folder, read back by --resume and predict.
+// Everything a run of the program depends on, as one value: filled from the command line, written to metrics.json and
+// to the model folder, read back by --resume and predict.
 
 #include "options.hpp"
 #include "train_options.hpp"
@@ -45,7 +45,8 @@ inline const Words<Level> level_words{{"patch", Level::patch}, {"slide", Level::
 inline const Words<Projector> projector_words{
     {"mlp", Projector::mlp}, {"adapter", Projector::adapter}, {"linear", Projector::linear}};
 inline const Words<Prototypes> prototype_mode_words{{"trained", Prototypes::trained}, {"static", Prototypes::fixed}};
-inline const Words<PrototypeScale> prototype_scale_words{{"counts", PrototypeScale::counts}, {"log", PrototypeScale::log}};
+inline const Words<PrototypeScale> prototype_scale_words{{"counts", PrototypeScale::counts},
+                                                         {"log", PrototypeScale::log}};
 inline const Words<eosin::losses::PrototypeLoss> prototype_regulariser_words{
     {"softmax-mse", eosin::losses::PrototypeLoss::softmax_mse},
     {"exp-mse", eosin::losses::PrototypeLoss::exp_mse},
@@ -71,8 +72,8 @@ inline const Words<eosin::MathMode> math_words{{"full", eosin::MathMode::full}, 
 enum class ScheduleKind { constant, step, cosine };
 inline const Words<ScheduleKind> schedule_words{
     {"constant", ScheduleKind::constant}, {"step", ScheduleKind::step}, {"cosine", ScheduleKind::cosine}};
-inline const std::vector<std::string> compat_words{"mask-as-one",    "cut-to-4096",          "unseeded-split",
-                                                   "last-weights",   "softmax-normalisation", "probabilities-as-logits"};
+inline const std::vector<std::string> compat_words{"mask-as-one",  "cut-to-4096",           "unseeded-split",
+                                                   "last-weights", "softmax-normalisation", "probabilities-as-logits"};
 
 template <class E>
 const std::string& word_of(const Words<E>& words, E value) {

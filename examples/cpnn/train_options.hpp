@@ -24,8 +24,9 @@ struct TrainOptions {
   double clip_norm = 0.5;          ///< 0: no clipping
   eosin::optim::Schedule schedule{eosin::optim::StepRate{50, 0.9}};  ///< per epoch
   Index patience = 30;             ///< epochs without improvement before stopping; 0: never
-  /// Deviation of the normal noise that every epoch adds to the (standardised) features: to first order a ridge penalty on
-  /// what the projector does with them (Bishop, "Training with noise is equivalent to Tikhonov regularization", 1995).
+  /// Deviation of the normal noise that every epoch adds to the (standardised) features: to first order a ridge penalty
+  /// on what the projector does with them (Bishop, "Training with noise is equivalent to Tikhonov regularization",
+  /// 1995).
   double feature_noise = 0;
   std::optional<double> validation_library = 1e4;  ///< slide level: library of the validation targets
   bool keep_last = false;          ///< compat: the last parameters count as best

@@ -1,8 +1,9 @@
 #pragma once
 
 // Training of one CPNN: epochs over slides or sections in a seeded random order, AdamW, clipping, a schedule per epoch,
-// early stopping on the validation samples. The whole state (parameters, moments, best parameters, counters) can be saved
-// after any epoch and continued bit for bit: order and initial values are functions of the seed and the epoch alone.
+// early stopping on the validation samples. The whole state (parameters, moments, best parameters, counters) can be
+// saved after any epoch and continued bit for bit: order and initial values are functions of the seed and the epoch
+// alone.
 
 #include "model.hpp"
 #include "train_options.hpp"
@@ -26,7 +27,8 @@
 
 namespace cpnn {
 
-/// What an epoch did. Losses are means over the epoch's steps; validation is the observation loss (NaN without samples).
+/// What an epoch did. Losses are means over the epoch's steps; validation is the observation loss (NaN without
+/// samples).
 struct EpochRecord {
   Index epoch = 0;
   Losses train;
@@ -137,8 +139,8 @@ class Trainer {
     writer.write(path);
   }
 
-  /// Continues from save(). Returns what was given as `extra`, with the state beside it. Throws FileError, or ParseError
-  /// where the file is no checkpoint of this model and optimiser.
+  /// Continues from save(). Returns what was given as `extra`, with the state beside it. Throws FileError, or
+  /// ParseError where the file is no checkpoint of this model and optimiser.
   nlohmann::json load(const std::filesystem::path& path) {
     const auto file = eosin::io::SafeTensors::read(path);
     const auto state = read_state(file);
@@ -215,8 +217,9 @@ class Trainer {
     context_->parallel_for(features.rows(), 32, [&](Index begin, Index end) {
       for (Index r = begin; r < end; ++r)
         for (Index c = 0; c < features.cols(); ++c)
-          out(r, c) = features(r, c) + static_cast<T>(options_.feature_noise *
-                                                      random.normal(static_cast<std::uint64_t>(r * features.cols() + c)));
+          out(r, c) =
+              features(r, c) + static_cast<T>(options_.feature_noise *
+                                              random.normal(static_cast<std::uint64_t>(r * features.cols() + c)));
     });
     return std::as_const(out).view();
   }

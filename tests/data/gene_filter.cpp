@@ -60,7 +60,8 @@ TEST_CASE("gene filter: totals and thresholds over sections") {
   CHECK(data::genes_above(totals, {.min_total = 0, .min_spots = 2}) == std::vector<Index>{1});
   CHECK(data::genes_above(totals, {.min_total = 0, .min_spots = 0}).size() == 4);
   second(0, 0) = -1;
-  CHECK_THROWS_WITH_AS(totals.add(second.view()), "GeneTotals::add: counts(0, 0) is negative or not finite", ValueError);
+  CHECK_THROWS_WITH_AS(totals.add(second.view()), "GeneTotals::add: counts(0, 0) is negative or not finite",
+                       ValueError);
   CHECK_THROWS_AS(totals.add(Matrix<float>(2, 3).view()), ShapeError);
 }
 
@@ -179,7 +180,8 @@ TEST_CASE("gene filter: lists and names") {
   CHECK_THROWS_WITH_AS(data::require_genes(available, wanted, "B4.tsv"),
                        "B4.tsv: gene 'MISSING' is missing (4 genes are asked for, the counts hold 5)", ParseError);
 
-  const std::vector<std::vector<std::string>> sections{{"C", "A", "B", "D", "E"}, {"A", "B", "C", "D", "D"}, {"B", "C", "D"}};
+  const std::vector<std::vector<std::string>> sections{
+      {"C", "A", "B", "D", "E"}, {"A", "B", "C", "D", "D"}, {"B", "C", "D"}};
   CHECK(data::common_genes(sections) == std::vector<std::string>{"C", "B"});
   const std::vector<std::vector<std::string>> apart{{"A"}, {"B"}};
   CHECK_THROWS_WITH_AS(data::common_genes(apart), "common_genes: section 1 shares no gene with the sections before it",

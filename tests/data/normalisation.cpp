@@ -82,7 +82,8 @@ TEST_CASE("normalisation: targets and axes by hand") {
   SUBCASE("no counts at all") {
     const Matrix<float> none(2, 2);
     Matrix<float> zero(2, 2);
-    CHECK(data::normalise(context, none.view(), zero.view(), {.target = data::MedianPositiveTarget{}}).target_sum == 1.0);
+    CHECK(data::normalise(context, none.view(), zero.view(), {.target = data::MedianPositiveTarget{}}).target_sum ==
+          1.0);
     for (const float value : std::vector<float>(zero.data(), zero.data() + zero.size())) CHECK(value == 0.0f);
   }
 }

@@ -100,8 +100,8 @@ TEST_CASE("splits: given names, leaks by patient") {
   CHECK(leaks[1].text() == "patient 'B' is in train (B1) and in validate (B2)");
 
   const std::vector<std::string> unknown{"Z"}, none;
-  CHECK_THROWS_WITH_AS(data::make_split(all, train, none, unknown), "make_split: test sample 'Z' is not in the manifest",
-                       ValueError);
+  CHECK_THROWS_WITH_AS(data::make_split(all, train, none, unknown),
+                       "make_split: test sample 'Z' is not in the manifest", ValueError);
   CHECK_THROWS_WITH_AS(data::make_split(all, train, train, test), "make_split: validate sample 'B1' is named twice",
                        ValueError);
   CHECK_THROWS_AS(data::make_split(all, none, none, test), ValueError);
@@ -125,7 +125,8 @@ TEST_CASE("splits: text form and back") {
   const std::string text = data::to_tsv(split);
   CHECK(text == "sample\tside\nA1\ttrain\nB 2\ttrain\nC\tvalidate\nD\ttest\n");
   CHECK(data::split_from_tsv(text, "split.tsv") == split);
-  CHECK(data::split_from_tsv("sample\tside\r\nA1\ttrain\r\nB 2\ttrain\r\nC\tvalidate\r\nD\ttest", "split.tsv") == split);
+  CHECK(data::split_from_tsv("sample\tside\r\nA1\ttrain\r\nB 2\ttrain\r\nC\tvalidate\r\nD\ttest", "split.tsv") ==
+        split);
   CHECK_THROWS_WITH_AS(data::split_from_tsv("sample\tside\nA\ttraining\n", "split.tsv"),
                        "split.tsv:2: side 'training' is none of train, validate, test", ParseError);
   CHECK_THROWS_WITH_AS(data::split_from_tsv("sample\tside\nA\ttrain\nA\ttest\n", "split.tsv"),

@@ -58,7 +58,8 @@ TEST_CASE("summary: sections are judged by themselves, pooled spots as one") {
   const auto all = eval::summarise_sections(context, e.prediction.view(), e.truth.view(), e.section, {.heg_count = 4});
   REQUIRE(all.ids == std::vector<std::int64_t>{1, 4, 7});
   REQUIRE(all.per_section.size() == 3);
-  CHECK(all.pooled.pearson_gene.mean == eval::summarise(context, e.prediction.view(), e.truth.view()).pearson_gene.mean);
+  CHECK(all.pooled.pearson_gene.mean ==
+        eval::summarise(context, e.prediction.view(), e.truth.view()).pearson_gene.mean);
   CHECK(all.pooled.pearson_gene.mean > all.mean.pearson_gene_mean + 0.2);
   double mean = 0;
   for (const auto& s : all.per_section) {

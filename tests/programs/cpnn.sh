@@ -285,6 +285,18 @@ check resume/checkpoint "is missing" test -s killed/model/checkpoint.safetensors
 run_cpnn "${long[@]}" --learning-rate 0.01 --resume --out killed
 check resume/other-settings-status "status $status" test "$status" = 1
 check resume/other-settings-message "$(cat stderr)" grep -Eq '^cpnn: .*checkpoint.*other settings' stderr
+cp data/features/A.csv kept
+sed -i '2s/,[0-9.]*$/,9/' data/features/A.csv
+run_cpnn "${long[@]}" --resume --out killed
+check resume/other-data "status $status: $(cat stderr)" grep -Eq '^cpnn: .*checkpoint.*other data' stderr
+mv kept data/features/A.csv
+run_cpnn "${long[@]}" --gemm eigen --resume --out killed
+if grep -q '"products":"Eigen"' <(grep -ao '"products":"[^"]*"' killed/model/checkpoint.safetensors); then
+  skipped resume/other-products "this build has no other library than Eigen"
+else
+  check resume/other-products "status $status: $(cat stderr)" \
+    grep -Eq '^cpnn: .*checkpoint.*matrix products by .*Eigen' stderr
+fi
 # A line that was cut by the kill.
 printf '{"member":0,"epo' >>killed/log.jsonl
 start_and_signal KILL 530 "${long[@]}" --resume --out killed
@@ -326,7 +338,8 @@ cp -r first stale
 run_cpnn "${common[@]}" --epochs 3 --learning-rate 1e30 --quiet --out stale
 check run/diverges "status $status: $(last_error)" test "$status" = 1
 check run/diverges-message "$(cat stderr)" grep -Eq '^cpnn: .*epoch.*learning rate' stderr
-check run/diverges-leaves-no-results "old results are still there" test ! -e stale/metrics.json -a ! -e stale/report.html
+check run/diverges-leaves-no-results "old results are still there" \
+  test ! -e stale/metrics.json -a ! -e stale/report.html -a ! -e stale/predictions/D.csv.gz -a ! -e stale/genes/D.csv
 
 # ---- Slide level ----------------------------------------------------------------------------------------------------
 

@@ -5,8 +5,8 @@
 
 namespace eosin::testing {
 
-/// The folder of the golden files: a definition of the build, else the environment variable of the same name (ctest sets
-/// it), else as seen from the repository's root.
+/// The folder of the golden files: a definition of the build, else the environment variable of the same name (ctest
+/// sets it), else as seen from the repository's root.
 inline std::filesystem::path golden_folder() {
 #ifdef EOSIN_TEST_GOLDEN_DIR
   return EOSIN_TEST_GOLDEN_DIR;

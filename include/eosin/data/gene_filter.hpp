@@ -6,7 +6,8 @@
 // sections: a choice that sees the test section leaks its expression into the model.
 //
 // Highly variable genes, two measures of how much more a gene varies than its mean explains:
-//   seurat_v3          variance of (x - mean)/sigma, clipped at sqrt(n), with sigma^2 from a local quadratic fit of log10
+//   seurat_v3          variance of (x - mean)/sigma, clipped at sqrt(n), with sigma^2 from a local quadratic fit of
+//                      log10
 //                      variance on log10 mean (Stuart et al., "Comprehensive integration of single-cell data", 2019).
 //                      Ranked per section; genes in the top `count` of most sections first, then by median rank.
 //   binomial_deviance  deviance from a constant share of every spot's total (Townes et al., "Feature selection and
@@ -101,13 +102,15 @@ inline double local_quadratic(std::span<const double> x, std::span<const double>
   return normal.completeOrthogonalDecomposition().solve(right)[0];
 }
 
-/// Smooth trend of y on x at every x: local quadratic fits over 30 % of the points at up to 400 of them, linear between.
+/// Smooth trend of y on x at every x: local quadratic fits over 30 % of the points at up to 400 of them, linear
+/// between.
 inline std::vector<double> local_trend(CpuContext& context, std::span<const double> x, std::span<const double> y) {
   const std::size_t n = x.size();
   if (n == 0) return {};
   std::vector<std::size_t> order(n);
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return x[a] != x[b] ? x[a] < x[b] : a < b; });
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return x[a] != x[b] ? x[a] < x[b] : a < b; });
   std::vector<double> sorted_x(n), sorted_y(n), knots;
   for (std::size_t i = 0; i < n; ++i) {
     sorted_x[i] = x[order[i]];
@@ -146,8 +149,8 @@ class HighlyVariableGenes {
  public:
   explicit HighlyVariableGenes(Index genes, HvgMethod method = HvgMethod::seurat_v3) : genes_(genes), method_(method) {}
 
-  /// Adds a training section of raw counts [spots x genes] with at least two spots. Throws ShapeError, and ValueError for
-  /// counts that are negative or not finite. Cost: three passes over the counts and the trend.
+  /// Adds a training section of raw counts [spots x genes] with at least two spots. Throws ShapeError, and ValueError
+  /// for counts that are negative or not finite. Cost: three passes over the counts and the trend.
   template <class Counts>
   void add(CpuContext& context, const Counts& counts) {
     require_size("HighlyVariableGenes::add", "counts", "genes", counts.cols(), genes_);

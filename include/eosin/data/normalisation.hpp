@@ -26,7 +26,8 @@ enum class NormalisationAxis { spot, gene };
 
 enum class LogTransform { none, log2, log10, log1p };
 
-/// Scale to the median of the positive totals (the mean of the middle two for an even number); 1 where none is positive.
+/// Scale to the median of the positive totals (the mean of the middle two for an even number); 1 where none is
+/// positive.
 struct MedianPositiveTarget {};
 /// Scale to the mean of all totals.
 struct MeanTarget {};

@@ -112,7 +112,8 @@ inline Split make_split(std::span<const SampleIdentity> samples, std::span<const
   for (const auto& sample : samples)
     for (const SplitSide side : detail::split_sides) {
       const auto names = sides[static_cast<std::size_t>(side)];
-      if (std::find(names.begin(), names.end(), sample.sample) != names.end()) split.side(side).push_back(sample.sample);
+      if (std::find(names.begin(), names.end(), sample.sample) != names.end())
+        split.side(side).push_back(sample.sample);
     }
   return split;
 }

@@ -20,9 +20,9 @@ namespace eosin::data {
 /// Column means and deviations of features, ready to be applied.
 class Standardiser {
  public:
-  /// Fits to all rows of all sections, each [n_s x features]. Throws ShapeError where sections differ in their number of
-  /// features, ValueError where there is no row or a value is not finite (naming section, row and feature). Two passes
-  /// in double; deterministic for any number of threads.
+  /// Fits to all rows of all sections, each [n_s x features]. Throws ShapeError where sections differ in their number
+  /// of features, ValueError where there is no row or a value is not finite (naming section, row and feature). Two
+  /// passes in double; deterministic for any number of threads.
   template <class T>
   static Standardiser fit(CpuContext& context, std::span<const MatrixView<const T>> sections) {
     Index rows = 0;

@@ -7,10 +7,12 @@
 // Damaged and truncated files are errors, never half an image. An image that claims more pixels than its file can hold
 // in the best compression of its format is refused before memory is taken.
 
+#include <eosin/core/context.hpp>
 #include <eosin/core/error.hpp>
 #include <eosin/io/atomic_file.hpp>
 #include <eosin/io/file.hpp>
 #include <eosin/vision/image.hpp>
+#include <eosin/vision/patches.hpp>
 
 #if !defined(EOSIN_HAS_JPEG)
 #define EOSIN_HAS_JPEG 0
@@ -88,25 +90,6 @@ inline void require_plausible_size(const std::string& name, Index width, Index h
 inline void require_reduction(int reduction) {
   if (reduction != 1 && reduction != 2 && reduction != 4 && reduction != 8)
     throw ValueError("read_image: reduction is " + std::to_string(reduction) + ", expected 1, 2, 4 or 8");
-}
-
-/// Mean over squares of `reduction` pixels, cut at the right and lower edge.
-inline vision::Image reduced(const vision::Image& image, int reduction) {
-  const Index step = reduction;
-  vision::Image result((image.width + step - 1) / step, (image.height + step - 1) / step);
-  for (Index y = 0; y < result.height; ++y)
-    for (Index x = 0; x < result.width; ++x) {
-      const Index right = std::min(image.width, (x + 1) * step);
-      const Index bottom = std::min(image.height, (y + 1) * step);
-      const auto count = static_cast<unsigned>((right - x * step) * (bottom - y * step));
-      for (Index c = 0; c < 3; ++c) {
-        unsigned sum = count / 2;
-        for (Index v = y * step; v < bottom; ++v)
-          for (Index u = x * step; u < right; ++u) sum += image.at(u, v)[c];
-        result.at(x, y)[c] = static_cast<std::uint8_t>(sum / count);
-      }
-    }
-  return result;
 }
 
 #if EOSIN_HAS_JPEG
@@ -364,7 +347,9 @@ inline vision::Image decode_png(std::string_view bytes, const std::string& name,
   std::vector<png_bytep> rows(static_cast<std::size_t>(image.height));
   for (Index y = 0; y < image.height; ++y) rows[static_cast<std::size_t>(y)] = image.at(0, y);
   require(decoder.read_rows(rows.data()));
-  return options.reduction == 1 ? std::move(image) : reduced(image, options.reduction);
+  if (options.reduction == 1) return image;
+  CpuContext one_thread({.threads = 1});
+  return vision::reduce_image(one_thread, image, options.reduction);
 }
 
 inline ImageSize png_size(std::string_view bytes, const std::string& name) {

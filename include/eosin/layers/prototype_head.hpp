@@ -45,10 +45,11 @@ class PrototypeHead {
     Matrix<T, Space> mixed;         ///< e of the last forward
   };
 
-  /// `log_prototypes` [types x genes] start (or static value) of L; -inf is a zero prototype and becomes a masked entry.
-  /// `mask` [types x genes] of 0 and 1, or empty. `log_alpha` [genes] start of a (empty: 0); b starts at log 1e-10.
-  PrototypeHead(Parameters<T, Space>& parameters, MatrixView<const double> log_prototypes, MatrixView<const double> mask,
-                VectorView<const double> log_alpha, const PrototypeHeadOptions& options)
+  /// `log_prototypes` [types x genes] start (or static value) of L; -inf is a zero prototype and becomes a masked
+  /// entry. `mask` [types x genes] of 0 and 1, or empty. `log_alpha` [genes] start of a (empty: 0); b starts at
+  /// log 1e-10.
+  PrototypeHead(Parameters<T, Space>& parameters, MatrixView<const double> log_prototypes,
+                MatrixView<const double> mask, VectorView<const double> log_alpha, const PrototypeHeadOptions& options)
       : parameters_(&parameters), options_(options), types_(log_prototypes.rows()), genes_(log_prototypes.cols()) {
     if (!mask.empty()) require_shape("PrototypeHead", "mask", mask, types_, genes_);
     keep_ = Matrix<T, Space>(types_, genes_);

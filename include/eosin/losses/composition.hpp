@@ -21,7 +21,13 @@
 
 namespace eosin::losses {
 
-enum class CompositionLoss { off, mean_squared_error, mean_absolute_error, cross_entropy, cross_entropy_on_probabilities };
+enum class CompositionLoss {
+  off,
+  mean_squared_error,
+  mean_absolute_error,
+  cross_entropy,
+  cross_entropy_on_probabilities
+};
 
 /// Loss of one row p [C] against `reference` [C] (not normalised; its sum must be positive). Adds weight * gradient to
 /// `d_p` unless that is empty.
@@ -58,8 +64,8 @@ double composition_loss(CompositionLoss kind, VectorView<const T> p, VectorView<
         slope = p[c] > q ? share : p[c] < q ? -share : T(0);
         break;
       case CompositionLoss::cross_entropy: {
-        // A probability that underflowed counts as the smallest normal number: finite loss. Its slope is finite too, but
-        // times a weight it need not be, and what multiplies it later is a probability of 0.
+        // A probability that underflowed counts as the smallest normal number: finite loss. Its slope is finite too,
+        // but times a weight it need not be, and what multiplies it later is a probability of 0.
         const T safe = std::max(p[c], std::numeric_limits<T>::min());
         value = q > T(0) ? -q * std::log(safe) : T(0);
         slope = -q / safe;

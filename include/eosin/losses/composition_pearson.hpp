@@ -1,8 +1,8 @@
 #pragma once
 
-// The Pearson loss of losses/pearson.hpp for a prediction that is a mixture of prototypes, e = P E, without ever forming
-// e [N x G]. With centred compositions Pc, target columns yc centred and of unit length, and Ec = E minus its mean over
-// types (allowed since Pc 1 = 0; it keeps float accurate):
+// The Pearson loss of losses/pearson.hpp for a prediction that is a mixture of prototypes, e = P E, without ever
+// forming e [N x G]. With centred compositions Pc, target columns yc centred and of unit length, and Ec = E minus its
+// mean over types (allowed since Pc 1 = 0; it keeps float accurate):
 //
 //   S = Pc' Pc  [C x C],   B = Pc' Yc  [C x G],   sxx_g = Ec_g' S Ec_g,   sxy_g = Ec_g' B_g
 //   corr_g = sxy_g / sqrt(sxx_g),   loss = -(1/G) sum_g corr_g
@@ -14,10 +14,10 @@
 // Rows of P must have equal sums (a composition sums to 1): off that set the loss is not that of P E. Accordingly dP is
 // the gradient along it; its rows sum to 0, and a softmax passes it on unchanged.
 //
-// Two products of N G C multiplications replace the direct form's five passes over N x G arrays. A positive factor and a
-// shift per gene (the modality correction) do not change a correlation, so e needs neither. A correlation is undefined,
-// and 0 with gradient 0, iff its target is constant, E_g is equal for all types, or all compositions are equal.
-// Derivation: docs/derivations/composition_pearson.md.
+// Two products of N G C multiplications replace the direct form's five passes over N x G arrays. A positive factor and
+// a shift per gene (the modality correction) do not change a correlation, so e needs neither. A correlation is
+// undefined, and 0 with gradient 0, iff its target is constant, E_g is equal for all types, or all compositions are
+// equal. Derivation: docs/derivations/composition_pearson.md.
 
 #include <eosin/core/context.hpp>
 #include <eosin/ops/gemm.hpp>

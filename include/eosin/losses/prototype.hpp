@@ -2,9 +2,10 @@
 
 // Prototype regularisers: how far trained log prototypes L [C x G] have moved from the fitted prototypes T0 [C x G].
 //
-//   softmax_mse   mean_cg (R - R0)^2,  R = softmax_g(L), R0 = T0 / sum_g T0    dL = R (D - sum_g D R), D = 2 (R - R0)/(C G)
-//   exp_mse       mean_cg (exp(L) - T0)^2                                      dL = 2 (exp(L) - T0) exp(L) / (C G)
-//   pearson       -mean_g corr over the types of E and T0 / sum(T0)            dE by losses/pearson.hpp, eps 1e-16
+//   softmax_mse   mean_cg (R - R0)^2,  R = softmax_g(L), R0 = T0 / sum_g T0
+//                 dL = R (D - sum_g D R),  D = 2 (R - R0) / (C G)
+//   exp_mse       mean_cg (exp(L) - T0)^2                                    dL = 2 (exp(L) - T0) exp(L) / (C G)
+//   pearson       -mean_g corr over the types of E and T0 / sum(T0)          dE by losses/pearson.hpp, eps 1e-16
 //
 // Entries with T0 = 0 are masked prototypes (layers/prototype_head.hpp) and take no part in the first two.
 // Derivation: docs/derivations/prototype_regularisers.md.

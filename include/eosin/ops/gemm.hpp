@@ -143,8 +143,8 @@ void gemm_tiled(CpuContext& context, Transpose ta, Transpose tb, T alpha, Matrix
 
 /// C [m x n] = alpha * op(A) [m x k] op(B) [k x n] + beta * C. C must not overlap A or B; with beta = 0 its old
 /// contents are not read. Throws ShapeError. 2 m n k operations; in bf16 mode 2 (m k + k n) bytes of workspace.
-/// `epilogue(row, rows, col, cols)` is called once for each tile of C after it was computed, by the same thread, tiles in
-/// any order; it may change that tile. How C is cut is a function of its shape, see for_each_tile.
+/// `epilogue(row, rows, col, cols)` is called once for each tile of C after it was computed, by the same thread, tiles
+/// in any order; it may change that tile. How C is cut is a function of its shape, see for_each_tile.
 template <class T, class Epilogue>
 requires std::invocable<Epilogue&, Index, Index, Index, Index>
 void gemm(CpuContext& context, Transpose ta, Transpose tb, std::type_identity_t<T> alpha,

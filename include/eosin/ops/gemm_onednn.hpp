@@ -106,9 +106,9 @@ class OneDnnGemm final : public GemmBackend {
   }
 
  private:
-  /// While it lives, this thread takes no signal; one that arrives meanwhile is taken afterwards. oneDNN's generated code
-  /// takes the stack pointer for an address of its data, so that a handler's frame would be written over the matrices
-  /// and the heap. Two system calls, below a microsecond.
+  /// While it lives, this thread takes no signal; one that arrives meanwhile is taken afterwards. oneDNN's generated
+  /// code takes the stack pointer for an address of its data, so that a handler's frame would be written over the
+  /// matrices and the heap. Two system calls, below a microsecond.
   class SignalsHeld {
    public:
     SignalsHeld() noexcept {

@@ -1,7 +1,7 @@
 #pragma once
 
-// Adam (Kingma and Ba 2015) with decoupled (AdamW, Loshchilov and Hutter 2019) or coupled (L2) weight decay, as one pass
-// over the flat parameter buffer. Step t = 1, 2, ... with gradient g, already scaled by the clipping factor:
+// Adam (Kingma and Ba 2015) with decoupled (AdamW, Loshchilov and Hutter 2019) or coupled (L2) weight decay, as one
+// pass over the flat parameter buffer. Step t = 1, 2, ... with gradient g, already scaled by the clipping factor:
 //
 //   decoupled: p <- p (1 - lr wd)           coupled: g <- g + wd p
 //   m <- b1 m + (1 - b1) g

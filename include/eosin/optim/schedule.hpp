@@ -4,7 +4,7 @@
 //
 //   Constant   rate
 //   Step       rate * factor^floor(t / period)                                     (PyTorch's StepLR)
-//   Cosine     minimum + (rate - minimum) (1 + cos(pi t / period)) / 2             (SGDR without restarts, also t > period)
+//   Cosine     minimum + (rate - minimum) (1 + cos(pi t / period)) / 2     (SGDR without restarts, also t > period)
 //   Warmup     the schedule it wraps, times (t + 1) / steps during the first `steps`
 
 #include <eosin/core/config.hpp>
