@@ -8,11 +8,14 @@
 #include <signal.h>
 #include <sys/time.h>
 
+#include <atomic>
+
 using namespace eosin;
 
 namespace {
 
-volatile sig_atomic_t ticks = 0;
+std::atomic<int> ticks = 0;  // the signal may come to a thread of a library
+static_assert(std::atomic<int>::is_always_lock_free);
 
 /// While it lives, a signal comes every 0.2 ms.
 class Ticking {
@@ -20,7 +23,7 @@ class Ticking {
   Ticking() {
     ticks = 0;
     struct sigaction action {};
-    action.sa_handler = [](int) { ticks = ticks + 1; };
+    action.sa_handler = [](int) { ++ticks; };
     action.sa_flags = SA_RESTART;
     sigaction(SIGALRM, &action, &before_);
     set(200);
