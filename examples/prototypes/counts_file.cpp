@@ -5,6 +5,10 @@
 #include <eosin/io/matrix_market.hpp>
 #include <eosin/io/table.hpp>
 #include <eosin/io/text.hpp>
+#if EOSIN_HAS_HDF5
+#include <eosin/io/anndata.hpp>
+#include <eosin/io/tenx.hpp>
+#endif
 
 #include <string_view>
 #include <unordered_map>
@@ -178,6 +182,57 @@ CountsFile open_table(const Options& options, const fs::path& path, const std::s
   return result;
 }
 
+#if EOSIN_HAS_HDF5
+CountsFile open_hdf5(const Options& options, const fs::path& path, std::shared_ptr<const CellTable>& table) {
+  CountsFile result;
+  result.file = path.string();
+  bool is_anndata = false;
+  {
+    const auto guard = io::hdf5::lock();
+    const io::hdf5::File file(path);
+    is_anndata = file.kind("obs") != io::hdf5::ObjectKind::none && file.kind("var") != io::hdf5::ObjectKind::none;
+  }
+  if (is_anndata) {
+    auto file = std::make_shared<const io::AnnData>(path);
+    result.cells = file->names("obs");
+    require_unique(result.file + ": obs", result.cells, "cell");
+    const std::string matrix = options.matrix;
+    result.genes = file->names(io::AnnData::variables_of(matrix));
+    if (!table) {
+      CellTable own;
+      own.file = result.file;
+      own.names = result.cells;
+      own.column = [file](const std::string& name) {
+        const auto column = file->column("obs", name);
+        std::vector<std::string> texts;
+        for (Index row = 0; row < column.rows(); ++row) texts.push_back(column.text(row));
+        return texts;
+      };
+      own.place = [file](Index row) { return file->file() + ": obs row " + std::to_string(row + 1); };
+      table = std::make_shared<const CellTable>(std::move(own));
+    }
+    result.scan = [file, matrix](const EntrySink& sink) {
+      file->scan(matrix, io::Values::counts, [&](Index cell, Index gene, double count) { sink(gene, cell, count); });
+    };
+  } else {
+    require_table(table, result.file);
+    auto file = std::make_shared<const io::TenxFile>(path);
+    result.cells = file->barcodes();
+    result.genes = file->feature_ids();
+    for (const auto& kind : file->feature_types()) result.is_gene.push_back(kind == "Gene Expression");
+    require_unique(result.file + ": barcodes", result.cells, "cell");
+    result.scan = [file](const EntrySink& sink) { file->scan(io::Values::counts, sink); };
+  }
+  require_unique(result.file, result.genes, "gene");
+  return result;
+}
+#else
+CountsFile open_hdf5(const Options&, const fs::path& path, std::shared_ptr<const CellTable>&) {
+  throw eosin::FileError(path.string() +
+                         ": HDF5 files need the package libhdf5-dev, which was not found when this program was built");
+}
+#endif
+
 }  // namespace
 
 CellTable read_cell_table(const fs::path& path) {
@@ -212,6 +267,8 @@ CountsFile open_counts(const Options& options, std::size_t i, std::shared_ptr<co
     if (!matrix) throw eosin::FileError(path.string() + ": is a folder without matrix.mtx or matrix.mtx.gz");
     path = *matrix;
   }
+  if (io::detail::is_hdf5(path) || io::detail::names_hdf5(path) || path.extension() == ".h5ad")
+    return open_hdf5(options, path, table);
   if (is_matrix_market(path)) return open_matrix_market(options, i, path, table);
   return open_table(options, path, table);
 }

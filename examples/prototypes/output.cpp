@@ -5,6 +5,9 @@
 #include <eosin/core/error.hpp>
 #include <eosin/core/version.hpp>
 #include <eosin/io/table.hpp>
+#if EOSIN_HAS_HDF5
+#include <eosin/io/anndata_writer.hpp>
+#endif
 
 #include <nlohmann/json.hpp>
 
@@ -183,6 +186,89 @@ nlohmann::ordered_json summary(const Fitted& fitted, const Seconds& seconds) {
           {"seconds", {{"read", seconds.read}, {"fit", seconds.fit}, {"write", seconds.write}}}};
 }
 
+#if EOSIN_HAS_HDF5
+template <class Status>
+void status_column(eosin::io::AnnDataWriter& file, const std::string& name, const std::vector<Status>& status) {
+  std::vector<std::string> words;
+  for (const Status one : status) words.emplace_back(word_of(one));
+  const auto categories = eosin::glm::Categories::from_labels(words);
+  file.column("var", name, categories.names, categories.codes);
+}
+
+std::vector<double> copied(const eosin::Vector<double>& values) { return {values.begin(), values.end()}; }
+
+/// Types and batches beside each other, a row per gene.
+eosin::Matrix<double> joined(const Fitted& fitted, const eosin::Matrix<double>& types,
+                             const eosin::Matrix<double>& batches) {
+  const Index more = fitted.input.batch_word.empty() ? 0 : batches.cols();
+  eosin::Matrix<double> result(types.rows(), types.cols() + more);
+  for (Index g = 0; g < types.rows(); ++g) {
+    for (Index t = 0; t < types.cols(); ++t) result(g, t) = types(g, t);
+    for (Index b = 0; b < more; ++b) result(g, types.cols() + b) = batches(g, b);
+  }
+  return result;
+}
+
+/// obs: the cells used; var: the genes; varm: coefficients and prototypes; uns/prototypes: names, markers, summary.
+std::unique_ptr<eosin::io::AnnDataWriter> make_h5ad(const Fitted& fitted, const std::string& summary_text) {
+  const auto& results = fitted.results;
+  const auto& input = fitted.input;
+  auto file = std::make_unique<eosin::io::AnnDataWriter>(input.cells, input.genes);
+  file->column("obs", "type", input.type.names, input.type.codes);
+  if (!input.batch_word.empty()) file->column("obs", "batch", input.batch.names, input.batch.codes);
+  file->column("obs", "size_factor", copied(results.size_factors));
+  file->column("var", "mean", copied(results.mean));
+  file->column("var", "dispersion", copied(results.dispersion));
+  file->column("var", "deviance", copied(results.deviance));
+  file->column("var", "log_likelihood", copied(results.log_likelihood));
+  file->column("var", "iterations", std::vector<double>(results.iterations.begin(), results.iterations.end()));
+  status_column(*file, "status", results.status);
+  status_column(*file, "dispersion_status", results.dispersion_status);
+  const Index genes = results.mean.size(), types = fitted.design.types();
+  eosin::Matrix<double> prototypes(genes, types), errors(genes, types);
+  for (Index g = 0; g < genes; ++g)
+    for (Index t = 0; t < types; ++t) {
+      prototypes(g, t) = std::exp(results.log_prototypes(t, g));
+      errors(g, t) = results.log_prototype_errors(t, g);
+    }
+  file->matrix("varm/coefficients", joined(fitted, results.type_coefficients, results.batch_coefficients).view());
+  file->matrix("varm/standard_errors",
+               joined(fitted, results.type_standard_errors, results.batch_standard_errors).view());
+  file->matrix("varm/prototypes", prototypes.view());
+  file->matrix("varm/prototype_errors", errors.view());
+  file->dictionary("uns/prototypes");
+  file->array("uns/prototypes/coefficient_names", coefficient_names(fitted));
+  file->array("uns/prototypes/type_names", fitted.design.type_names());
+  if (!input.batch_word.empty()) {
+    file->array("uns/prototypes/batch_names", fitted.design.batch_names());
+    file->array("uns/prototypes/batch_weights", copied(results.batch_weights));
+  }
+  std::vector<std::string> rows, levels, genes_of_markers;
+  std::vector<double> fold, error, statistic, p_value, adjusted;
+  for (const auto& marker : fitted.markers) {
+    rows.push_back(std::to_string(rows.size()));
+    levels.push_back(marker.level);
+    genes_of_markers.push_back(input.genes[static_cast<std::size_t>(marker.gene)]);
+    fold.push_back(marker.log2_fold_change);
+    error.push_back(marker.standard_error);
+    statistic.push_back(marker.statistic);
+    p_value.push_back(marker.p_value);
+    adjusted.push_back(marker.adjusted_p);
+  }
+  const std::string markers = "uns/prototypes/markers";
+  file->frame(markers, rows);
+  file->column(markers, "level", levels);
+  file->column(markers, "gene", genes_of_markers);
+  file->column(markers, "log2_fold_change", fold);
+  file->column(markers, "standard_error", error);
+  file->column(markers, "statistic", statistic);
+  file->column(markers, "p_value", p_value);
+  file->column(markers, "adjusted_p_value", adjusted);
+  file->text("uns/prototypes/summary", summary_text);
+  return file;
+}
+#endif
+
 }  // namespace
 
 const char* word_of(eosin::glm::FitStatus status) {
@@ -224,9 +310,16 @@ void write_results(const Fitted& fitted, Seconds seconds) {
                    [&](Index t, Index g) { return results.log_prototype_errors(t, g); });
   write_genes(files.add("genes.csv"), fitted);
   write_markers(files.add("markers.csv"), fitted);
+#if EOSIN_HAS_HDF5
+  std::unique_ptr<eosin::io::AnnDataWriter> h5ad;
+  if (!fitted.options.h5ad.empty()) h5ad = make_h5ad(fitted, summary(fitted, seconds).dump(1));
+#endif
   // A folder with summary.json is complete: an older one goes first, the new one comes last.
   std::error_code ignored;
   fs::remove(out / "summary.json", ignored);
+#if EOSIN_HAS_HDF5
+  if (h5ad) h5ad->commit(fitted.options.h5ad);
+#endif
   files.commit();
   seconds.write = common::seconds_since(begin);
   eosin::io::write_file(out / "summary.json", summary(fitted, seconds).dump(1) + "\n");

@@ -48,6 +48,11 @@ void require_writable(const Options& options) {
   if (!options.out.empty() && fs::exists(options.out, error) && !fs::is_directory(options.out, error))
     throw eosin::FileError(options.out + ": is a file, a folder is expected");
   const fs::path folder = fs::path(options.h5ad).parent_path();
+#if !EOSIN_HAS_HDF5
+  if (!options.h5ad.empty())
+    throw eosin::FileError(options.h5ad + ": writing HDF5 needs the package libhdf5-dev, which was not found when this "
+                                          "program was built");
+#endif
   if (!options.h5ad.empty() && !folder.empty() && !fs::is_directory(folder, error))
     throw eosin::FileError(options.h5ad + ": its folder does not exist");
   if (!options.h5ad.empty() && fs::is_directory(options.h5ad, error))
