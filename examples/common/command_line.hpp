@@ -16,8 +16,7 @@
 namespace common {
 
 template <class E>
-CLI::Option* choice(CLI::App& app, const std::string& name, E& target, const Words<E>& words,
-                    const std::string& help) {
+CLI::Option* choice(CLI::App& app, const std::string& name, E& target, const Words<E>& words, const std::string& help) {
   std::string list;
   for (const auto& [word, meaning] : words) list += (list.empty() ? "" : "|") + word;
   return app
@@ -68,8 +67,10 @@ inline const CLI::Validator some = at_least(1, "POSITIVE");  // of what is count
 inline const CLI::Validator thread_count = in_range(0, 4096, "NONNEGATIVE");
 
 template <class T>
-CLI::Option* optional_number(CLI::App& app, const std::string& name, std::optional<T>& target, const std::string& help) {
-  return app.add_option_function<T>(name, [&target](const T& value) { target = value; }, help);
+CLI::Option* optional_number(CLI::App& app, const std::string& name, std::optional<T>& target,
+                             const std::string& help) {
+  return app.add_option_function<T>(
+      name, [&target](const T& value) { target = value; }, help);
 }
 
 /// The command as it was typed, for the record.

@@ -160,7 +160,8 @@ CountsFile open_table(const Options& options, const fs::path& path, const std::s
     if (in_rows > 0 && in_cols > 0)
       ambiguous(result.file, "names of cells of " + table->file + " are among both its rows and its columns");
     if (in_rows == 0 && in_cols == 0)
-      throw eosin::ParseError(result.file + ": neither its rows (" + io::detail::shortened(counts->row_names.empty() ? "" : counts->row_names.front()) +
+      throw eosin::ParseError(result.file + ": neither its rows (" +
+                              io::detail::shortened(counts->row_names.empty() ? "" : counts->row_names.front()) +
                               ", ...) nor its columns (" +
                               io::detail::shortened(counts->col_names.empty() ? "" : counts->col_names.front()) +
                               ", ...) are cells of " + table->file + " (" +
@@ -244,9 +245,9 @@ CellTable read_cell_table(const fs::path& path) {
     result.names.push_back(table->text(row, 0));
     const auto [found, fresh] = seen.emplace(table->text(row, 0), row);
     if (!fresh)
-      throw eosin::ParseError(result.file, table->line(row), "the cell '" + result.names.back() +
-                                                                 "' occurs twice (first on line " +
-                                                                 std::to_string(table->line(found->second)) + ")");
+      throw eosin::ParseError(result.file, table->line(row),
+                              "the cell '" + result.names.back() + "' occurs twice (first on line " +
+                                  std::to_string(table->line(found->second)) + ")");
   }
   result.column = [table](const std::string& name) {
     const Index column = table->column(name);

@@ -1,6 +1,7 @@
 #pragma once
 
-// A file of counts, whatever its format: the names on its two axes, which axis is the genes, and its entries one by one.
+// A file of counts, whatever its format: the names on its two axes, which axis is the genes, and its entries one by
+// one.
 
 #include "options.hpp"
 
@@ -32,9 +33,9 @@ using EntrySink = std::function<void(Index, Index, double)>;
 
 struct CountsFile {
   std::string file;
-  std::vector<std::string> genes;  ///< unique
-  std::vector<std::string> cells;  ///< unique; empty: the cells of the table in their order
-  std::vector<char> is_gene;       ///< [genes] 0: another kind of feature; empty: all are genes
+  std::vector<std::string> genes;              ///< unique
+  std::vector<std::string> cells;              ///< unique; empty: the cells of the table in their order
+  std::vector<char> is_gene;                   ///< [genes] 0: another kind of feature; empty: all are genes
   std::function<void(const EntrySink&)> scan;  ///< reads all entries; throws FileError, ParseError
 };
 

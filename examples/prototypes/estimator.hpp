@@ -28,8 +28,9 @@ class UsageError : public eosin::Error {
 inline void require_served(const Options& options) {
   if (const auto* method = std::get_if<DispersionMethod>(&options.dispersion)) {
     if (*method == DispersionMethod::cox_reid_plugin)
-      throw UsageError("--dispersion cox-reid-plugin needs an estimator of dispersion with fixed coefficients, which "
-                       "this build does not have");
+      throw UsageError(
+          "--dispersion cox-reid-plugin needs an estimator of dispersion with fixed coefficients, which "
+          "this build does not have");
     if (*method == DispersionMethod::shrunken)
       throw UsageError("--dispersion shrunken needs a dispersion trend, which this build does not have");
   }

@@ -6,8 +6,8 @@
 //   sum over genes of log NB(y; s exp(eta), phi)
 //
 // with eta of its type (and batch) and phi from the fit, s from the cell's own counts. Where a fitted mean is exactly 0
-// (a type or batch without counts of the gene) half a count over the training cells of that level stands for it, in both
-// fits alike; where a coefficient is not estimable in one fit, gene and cell are left out of both.
+// (a type or batch without counts of the gene) half a count over the training cells of that level stands for it, in
+// both fits alike; where a coefficient is not estimable in one fit, gene and cell are left out of both.
 
 #include <eosin/core/context.hpp>
 #include <eosin/core/random.hpp>
@@ -60,11 +60,11 @@ struct HeldOutScore {
 };
 
 struct HeldOutScores {
-  HeldOutScore all, seen;         ///< all genes; those whose coefficients are all finite in both fits
+  HeldOutScore all, seen;  ///< all genes; those whose coefficients are all finite in both fits
   Index cells = 0, genes = 0, genes_seen = 0;
-  Index nonzeros = 0;             ///< counts of held-out cells that are not 0
+  Index nonzeros = 0;                           ///< counts of held-out cells that are not 0
   Index on_zero_with = 0, on_zero_without = 0;  ///< of these, where the fitted mean is exactly 0
-  Index left_out = 0;             ///< of these, where a coefficient is not estimable
+  Index left_out = 0;                           ///< of these, where a coefficient is not estimable
 };
 
 struct FittedModel {
@@ -88,8 +88,8 @@ struct GeneMeans {
   bool finite = true;          // all coefficients are
 };
 
-inline void gene_means(const FittedModel& model, Index gene, Index types, Index batches, const std::vector<double>& depth,
-                       GeneMeans& means) {
+inline void gene_means(const FittedModel& model, Index gene, Index types, Index batches,
+                       const std::vector<double>& depth, GeneMeans& means) {
   const auto& results = *model.results;
   const bool with = model.design->batches() > 1;
   means.value.assign(depth.size(), 0.0);

@@ -31,7 +31,9 @@ NameMap places_of(const std::vector<std::string>& names) {
 }
 
 /// As R and pandas write a missing value.
-bool is_missing(const std::string& text) { return text.empty() || text == "NA" || text == "NaN" || text == "nan"; }
+bool is_missing(const std::string& text) {
+  return text.empty() || text == "NA" || text == "NaN" || text == "nan";
+}
 
 /// Short names of the files, as batches: up to the first dot, of the folder where the file is called matrix, numbered
 /// where two are alike.
@@ -82,12 +84,12 @@ bool meets(const std::vector<Condition>& conditions, const Columns& columns, std
 
 double size_factor(const std::string& text, const std::string& column, const std::string& place) {
   const auto value = eosin::io::parse_number(text);
-  const char* fault = !value                  ? "is not a number"
-                      : std::isnan(*value)    ? "is not a number above 0"
+  const char* fault = !value                   ? "is not a number"
+                      : std::isnan(*value)     ? "is not a number above 0"
                       : !std::isfinite(*value) ? "is not finite"
-                      : *value < 0            ? "is negative; a size factor is above 0"
-                      : *value == 0           ? "is zero; a size factor is above 0 (leave the cell out with --where)"
-                                              : nullptr;
+                      : *value < 0             ? "is negative; a size factor is above 0"
+                      : *value == 0            ? "is zero; a size factor is above 0 (leave the cell out with --where)"
+                                               : nullptr;
   if (fault != nullptr) throw eosin::ParseError(place + ": column " + column + ": size factor '" + text + "' " + fault);
   return *value;
 }
@@ -206,8 +208,7 @@ Input read_input(const Options& options, const std::function<void(std::string_vi
     if (genes.empty())
       throw eosin::ParseError(files[f].counts.file + ": has no gene in common with the files before it (" + first +
                               ", ... there; " +
-                              (files[f].counts.genes.empty() ? "none" : files[f].counts.genes.front()) +
-                              ", ... here)");
+                              (files[f].counts.genes.empty() ? "none" : files[f].counts.genes.front()) + ", ... here)");
   }
   if (genes.empty()) throw eosin::ParseError(files.front().counts.file + ": has no genes");
   account.genes_in_all_files = static_cast<Index>(genes.size());
@@ -235,7 +236,8 @@ Input read_input(const Options& options, const std::function<void(std::string_vi
   const bool subset = !options.genes.empty();
   const bool by_all_genes = subset && std::holds_alternative<eosin::glm::SizeFactorMethod>(options.size_factors);
   // With a gene list, the depth of a cell is still that of all its genes.
-  const eosin::io::GeneSpoolOptions spooling{.memory = by_all_genes ? options.memory / 2 : options.memory, .folder = {}};
+  const eosin::io::GeneSpoolOptions spooling{.memory = by_all_genes ? options.memory / 2 : options.memory,
+                                             .folder = {}};
   std::vector<Index> place_of_selected;
   if (subset && !by_all_genes) {
     place_of_selected.assign(genes.size(), Index{-1});
@@ -312,7 +314,9 @@ Input read_input(const Options& options, const std::function<void(std::string_vi
               .genes = std::move(genes),
               .cells = std::move(names),
               .file_of_cell = std::move(file_of_cell),
-              .batch_word = batch_of_file ? "file" : options.batch_column.empty() ? "" : "batch",
+              .batch_word = batch_of_file                  ? "file"
+                            : options.batch_column.empty() ? ""
+                                                           : "batch",
               .type = Categories::from_labels(type),
               .batch = batch.empty() ? Categories{} : Categories::from_labels(batch),
               .covariates = {},

@@ -32,14 +32,14 @@ struct Account {
 };
 
 struct Input {
-  eosin::io::GeneSpool counts;                     ///< genes used x cells used
-  std::vector<std::string> genes;                  ///< in the order of the first file
-  std::vector<std::string> cells;                  ///< names
+  eosin::io::GeneSpool counts;     ///< genes used x cells used
+  std::vector<std::string> genes;  ///< in the order of the first file
+  std::vector<std::string> cells;  ///< names
   std::vector<Index> file_of_cell;
   std::string batch_word;                          ///< "batch", or "file" where each file is a batch; empty: no batches
   eosin::glm::Categories type, batch;              ///< batch without levels: none
   std::vector<eosin::glm::Categories> covariates;  ///< in the order of the options
-  std::optional<std::vector<double>> size_factors; ///< where they cannot come from the counts above
+  std::optional<std::vector<double>> size_factors;  ///< where they cannot come from the counts above
   Account account;
 };
 

@@ -25,14 +25,17 @@ using prototypes::Options;
 template <class T, class Parse>
 CLI::Option* parsed(CLI::App& app, const std::string& name, T& target, Parse parse, const std::string& form,
                     const std::string& help) {
-  return app.add_option_function<std::string>(name, [&target, parse](const std::string& text) { target = *parse(text); }, help)
+  return app
+      .add_option_function<std::string>(
+          name, [&target, parse](const std::string& text) { target = *parse(text); }, help)
       ->type_name(form)
       ->check([parse, form](const std::string& text) {
         return parse(text) ? std::string() : "'" + text + "' is not of the form " + form;
       });
 }
 
-CLI::Option* repeated(CLI::App& app, const std::string& name, std::vector<std::string>& target, const std::string& help) {
+CLI::Option* repeated(CLI::App& app, const std::string& name, std::vector<std::string>& target,
+                      const std::string& help) {
   return app.add_option(name, target, help)->allow_extra_args(false)->type_name("FILE");
 }
 
@@ -75,8 +78,11 @@ void add_data_options(CLI::App& app, Options& o) {
       ->type_name("FILE");
   common::optional_choice(app, "--orientation", o.orientation, prototypes::orientation_words,
                           "of MatrixMarket, CSV and TSV [default: told from lengths and names]");
-  app.add_option("--matrix", o.matrix, "matrix of h5ad files: X, raw/X or layers/NAME")->capture_default_str()->type_name("PATH");
-  app.add_option("--threads", o.threads, "threads, 0 all; results do not depend on it")->capture_default_str()
+  app.add_option("--matrix", o.matrix, "matrix of h5ad files: X, raw/X or layers/NAME")
+      ->capture_default_str()
+      ->type_name("PATH");
+  app.add_option("--threads", o.threads, "threads, 0 all; results do not depend on it")
+      ->capture_default_str()
       ->check(common::thread_count);
   parsed(app, "--memory", o.memory, prototypes::parse_bytes, "BYTES",
          "memory for counts, e.g. 500MB, 2GiB; what does not fit goes to a temporary file [default: 2GiB]");
@@ -96,8 +102,7 @@ int main(int argc, char** argv) {
   fit->add_option("--h5ad", options.h5ad, "the results as AnnData too")->type_name("OUT");
 
   prototypes::EvaluateOptions evaluation;
-  auto* evaluate =
-      app.add_subcommand("evaluate", "log-likelihood of held-out cells with and without the batches");
+  auto* evaluate = app.add_subcommand("evaluate", "log-likelihood of held-out cells with and without the batches");
   add_data_options(*evaluate, options);
   evaluate->add_option("--hold-out", evaluation.hold_out, "share of the cells of each type and batch that is held out")
       ->capture_default_str()

@@ -50,8 +50,9 @@ std::optional<Condition> parse_condition(const std::string& text) {
 
 std::optional<Index> parse_bytes(const std::string& text) {
   static constexpr std::pair<std::string_view, double> units[] = {
-      {"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}, {"TiB", 1099511627776.0}, {"kB", 1e3},
-      {"KB", 1e3},     {"MB", 1e6},        {"GB", 1e9},           {"TB", 1e12},             {"B", 1.0}};
+      {"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}, {"TiB", 1099511627776.0},
+      {"kB", 1e3},     {"KB", 1e3},        {"MB", 1e6},           {"GB", 1e9},
+      {"TB", 1e12},    {"B", 1.0}};
   std::string_view number = text;
   double unit = 1.0;
   for (const auto& [name, bytes] : units)

@@ -29,8 +29,8 @@ class Files {
  public:
   explicit Files(fs::path folder) : folder_(std::move(folder)) {}
   TableWriter& add(const std::string& name) {
-    writers_.push_back(std::make_unique<TableWriter>(
-        folder_ / name, eosin::io::TableWriterOptions{.separator = ',', .digits = 17}));
+    writers_.push_back(
+        std::make_unique<TableWriter>(folder_ / name, eosin::io::TableWriterOptions{.separator = ',', .digits = 17}));
     return *writers_.back();
   }
   void commit() {
@@ -195,7 +195,9 @@ void status_column(eosin::io::AnnDataWriter& file, const std::string& name, cons
   file.column("var", name, categories.names, categories.codes);
 }
 
-std::vector<double> copied(const eosin::Vector<double>& values) { return {values.begin(), values.end()}; }
+std::vector<double> copied(const eosin::Vector<double>& values) {
+  return {values.begin(), values.end()};
+}
 
 /// Types and batches beside each other, a row per gene.
 eosin::Matrix<double> joined(const Fitted& fitted, const eosin::Matrix<double>& types,
@@ -274,11 +276,16 @@ std::unique_ptr<eosin::io::AnnDataWriter> make_h5ad(const Fitted& fitted, const 
 const char* word_of(eosin::glm::FitStatus status) {
   using eosin::glm::FitStatus;
   switch (status) {
-    case FitStatus::no_counts: return "no_counts";
-    case FitStatus::iteration_limit: return "iteration_limit";
-    case FitStatus::separated: return "separated";
-    case FitStatus::disconnected: return "disconnected";
-    case FitStatus::converged: return "converged";
+    case FitStatus::no_counts:
+      return "no_counts";
+    case FitStatus::iteration_limit:
+      return "iteration_limit";
+    case FitStatus::separated:
+      return "separated";
+    case FitStatus::disconnected:
+      return "disconnected";
+    case FitStatus::converged:
+      return "converged";
   }
   return "";
 }
@@ -286,11 +293,16 @@ const char* word_of(eosin::glm::FitStatus status) {
 const char* word_of(eosin::glm::DispersionStatus status) {
   using eosin::glm::DispersionStatus;
   switch (status) {
-    case DispersionStatus::given: return "given";
-    case DispersionStatus::maximum: return "maximum";
-    case DispersionStatus::zero: return "zero";
-    case DispersionStatus::upper_limit: return "upper_limit";
-    case DispersionStatus::none: return "none";
+    case DispersionStatus::given:
+      return "given";
+    case DispersionStatus::maximum:
+      return "maximum";
+    case DispersionStatus::zero:
+      return "zero";
+    case DispersionStatus::upper_limit:
+      return "upper_limit";
+    case DispersionStatus::none:
+      return "none";
   }
   return "";
 }

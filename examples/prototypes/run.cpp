@@ -50,8 +50,9 @@ void require_writable(const Options& options) {
   const fs::path folder = fs::path(options.h5ad).parent_path();
 #if !EOSIN_HAS_HDF5
   if (!options.h5ad.empty())
-    throw eosin::FileError(options.h5ad + ": writing HDF5 needs the package libhdf5-dev, which was not found when this "
-                                          "program was built");
+    throw eosin::FileError(options.h5ad +
+                           ": writing HDF5 needs the package libhdf5-dev, which was not found when this "
+                           "program was built");
 #endif
   if (!options.h5ad.empty() && !folder.empty() && !fs::is_directory(folder, error))
     throw eosin::FileError(options.h5ad + ": its folder does not exist");
@@ -116,8 +117,8 @@ void evaluate(const Options& options, const EvaluateOptions& evaluation) {
   const auto fit_with = fit_with_progress(context, input.counts, with, fit_options, "fit with batches", options.quiet);
   const auto fit_without =
       fit_with_progress(context, input.counts, without, fit_options, "fit without batches", options.quiet);
-  const auto scores = score_held_out(input.counts, factors.view(), input.type, input.batch, held,
-                                     {&fit_with, &with}, {&fit_without, &without});
+  const auto scores = score_held_out(input.counts, factors.view(), input.type, input.batch, held, {&fit_with, &with},
+                                     {&fit_without, &without});
   std::printf("held out: %td of %td cells (%.3g of each type and batch, seed %llu), %td genes\n", scores.cells,
               input.type.cells(), evaluation.hold_out, static_cast<unsigned long long>(evaluation.seed), scores.genes);
   std::printf("log-likelihood per held-out cell  %14s %14s %12s %8s\n", "with batches", "without", "difference", "+-");
@@ -127,10 +128,11 @@ void evaluate(const Options& options, const EvaluateOptions& evaluation) {
   };
   row("all genes", scores.all);
   row("genes seen in each type and batch", scores.seen);
-  std::printf("genes seen in each type and batch: %td. Of %td held-out counts that are not 0, %td with batches and %td "
-              "without fall on a fitted mean of exactly 0, for which half a count over the training cells of its level "
-              "stands; %td on one that is not estimable, which is left out of both.\n",
-              scores.genes_seen, scores.nonzeros, scores.on_zero_with, scores.on_zero_without, scores.left_out);
+  std::printf(
+      "genes seen in each type and batch: %td. Of %td held-out counts that are not 0, %td with batches and %td "
+      "without fall on a fitted mean of exactly 0, for which half a count over the training cells of its level "
+      "stands; %td on one that is not estimable, which is left out of both.\n",
+      scores.genes_seen, scores.nonzeros, scores.on_zero_with, scores.on_zero_without, scores.left_out);
 }
 
 }  // namespace prototypes

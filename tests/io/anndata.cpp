@@ -161,8 +161,9 @@ TEST_CASE("anndata: what the writer writes the reader reads") {
   CHECK_THROWS_AS(writer.column("obs", "a/b", std::vector<double>{1, 2, 3}), ValueError);
   CHECK_THROWS_AS(writer.column("nowhere", "a", std::vector<double>{1, 2, 3}), ValueError);
   CHECK_THROWS_AS(writer.dictionary("uns/fit"), ValueError);
-  CHECK_THROWS_AS(writer.matrix("varm/wrong", values.view().col(0).size() == 2 ? Matrix<double>(3, 1).view() : values.view()),
-                  ShapeError);
+  CHECK_THROWS_AS(
+      writer.matrix("varm/wrong", values.view().col(0).size() == 2 ? Matrix<double>(3, 1).view() : values.view()),
+      ShapeError);
   CHECK_FALSE(std::filesystem::exists(path));
   writer.commit(path);
 
@@ -181,7 +182,8 @@ TEST_CASE("anndata: what the writer writes the reader reads") {
   CHECK(file.names("uns/fit/none").empty());
   CHECK(file.matrix_shape("varm/coefficients") == std::pair<Index, Index>(2, 3));
   CHECK_FALSE(file.has_matrix("X"));
-  CHECK(contains(message_of([&] { file.column("obs", "batch"); }), "obs: no column 'batch' (columns: size_factor, type)"));
+  CHECK(contains(message_of([&] { file.column("obs", "batch"); }),
+                 "obs: no column 'batch' (columns: size_factor, type)"));
   CHECK(contains(message_of([&] { dense(file, "X"); }), "X"));
   CHECK(contains(message_of([&] { dense(file, "uns/fit"); }), "uns/fit"));
 }

@@ -31,8 +31,8 @@ class Hdf5Writer {
     for (const double value : values) whole = whole && value == std::floor(value);
     const hsize_t extent = values.size();
     const io::hdf5::Handle space(H5Screate_simple(1, &extent, nullptr), H5Sclose);
-    const io::hdf5::Handle data(H5Dcreate2(file_.id(), path.c_str(), whole ? H5T_STD_I64LE : H5T_IEEE_F64LE,
-                                           space.id(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
+    const io::hdf5::Handle data(H5Dcreate2(file_.id(), path.c_str(), whole ? H5T_STD_I64LE : H5T_IEEE_F64LE, space.id(),
+                                           H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
                                 H5Dclose);
     H5Dwrite(data.id(), H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data());
   }

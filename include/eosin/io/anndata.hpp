@@ -32,11 +32,11 @@ struct AnnDataColumn {
   enum class Kind { numbers, booleans, texts, categories };
 
   Kind kind = Kind::numbers;
-  std::vector<double> numbers;          ///< [rows] of numbers and booleans (0, 1); 0 where missing
-  std::vector<std::string> texts;       ///< [rows] of texts; the names of the categories
-  std::vector<Index> codes;             ///< [rows] of categories: place in `texts`, -1 missing
-  std::vector<char> missing;            ///< [rows] 1 where missing; empty: none is
-  bool ordered = false;                 ///< of categories
+  std::vector<double> numbers;     ///< [rows] of numbers and booleans (0, 1); 0 where missing
+  std::vector<std::string> texts;  ///< [rows] of texts; the names of the categories
+  std::vector<Index> codes;        ///< [rows] of categories: place in `texts`, -1 missing
+  std::vector<char> missing;       ///< [rows] 1 where missing; empty: none is
+  bool ordered = false;            ///< of categories
 
   Index rows() const {
     return static_cast<Index>(kind == Kind::categories ? codes.size()
@@ -48,10 +48,14 @@ struct AnnDataColumn {
     const auto i = static_cast<std::size_t>(row);
     if (!missing.empty() && missing[i] != 0) return {};
     switch (kind) {
-      case Kind::categories: return codes[i] < 0 ? std::string() : texts[static_cast<std::size_t>(codes[i])];
-      case Kind::texts: return texts[i];
-      case Kind::booleans: return numbers[i] != 0 ? "True" : "False";
-      case Kind::numbers: break;
+      case Kind::categories:
+        return codes[i] < 0 ? std::string() : texts[static_cast<std::size_t>(codes[i])];
+      case Kind::texts:
+        return texts[i];
+      case Kind::booleans:
+        return numbers[i] != 0 ? "True" : "False";
+      case Kind::numbers:
+        break;
     }
     return std::isnan(numbers[i]) ? std::string() : number_text(numbers[i]);
   }
@@ -116,8 +120,11 @@ class AnnData {
     const auto guard = hdf5::lock();
     std::vector<Index> shape;
     switch (file_.kind(matrix)) {
-      case hdf5::ObjectKind::none: file_.fail(matrix, "the file has no such matrix");
-      case hdf5::ObjectKind::dataset: shape = hdf5::Dataset(file_, matrix).shape(); break;
+      case hdf5::ObjectKind::none:
+        file_.fail(matrix, "the file has no such matrix");
+      case hdf5::ObjectKind::dataset:
+        shape = hdf5::Dataset(file_, matrix).shape();
+        break;
       case hdf5::ObjectKind::group:
         if (const auto found = file_.integer_attribute(matrix, "shape"))
           shape = *found;
@@ -192,10 +199,14 @@ class AnnData {
         column.kind = Column::Kind::texts;
         column.texts = data.texts();
         return column;
-      case Dataset::Kind::booleans: column.kind = Column::Kind::booleans; break;
+      case Dataset::Kind::booleans:
+        column.kind = Column::Kind::booleans;
+        break;
       case Dataset::Kind::integers:
-      case Dataset::Kind::floats: break;
-      case Dataset::Kind::other: data.fail("holds neither numbers nor texts");
+      case Dataset::Kind::floats:
+        break;
+      case Dataset::Kind::other:
+        data.fail("holds neither numbers nor texts");
     }
     data.read(0, data.size(), column.numbers);
     return column;

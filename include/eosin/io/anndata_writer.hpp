@@ -110,8 +110,8 @@ class AnnDataWriter {
       for (const auto& column : frame.columns) names.push_back(column.c_str());
       const auto type = text_type();
       const auto space = space_of({static_cast<Index>(names.size())});
-      const hdf5::Handle order(
-          H5Acreate2(group.id(), "column-order", type.id(), space.id(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+      const hdf5::Handle order(H5Acreate2(group.id(), "column-order", type.id(), space.id(), H5P_DEFAULT, H5P_DEFAULT),
+                               H5Aclose);
       require(order.valid() && (names.empty() || H5Awrite(order.id(), type.id(), names.data()) >= 0), frame.path);
     }
     require(H5Fflush(file_.id(), H5F_SCOPE_GLOBAL) >= 0, "/");

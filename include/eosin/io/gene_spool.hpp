@@ -240,8 +240,8 @@ class GeneSpool {
       const Index end = offset(gene + 1);
       bool ascending = true;
       for (Index e = begin + 1; e < end; ++e)
-        ascending = ascending && cells_of_entries_[static_cast<std::size_t>(e - 1)] <
-                                     cells_of_entries_[static_cast<std::size_t>(e)];
+        ascending = ascending &&
+                    cells_of_entries_[static_cast<std::size_t>(e - 1)] < cells_of_entries_[static_cast<std::size_t>(e)];
       if (ascending && write == static_cast<std::size_t>(begin)) {
         write = static_cast<std::size_t>(end);
       } else {

@@ -1,8 +1,8 @@
 #pragma once
 
 // A small layer over the HDF5 C library (1.10 and later): handles that close themselves, whole datasets and parts of
-// them, texts, attributes, errors that name the file and the dataset, no messages on the terminal. The library is not to be used by several threads at a time; whoever reads
-// in parallel takes hdf5::lock() around the reading.
+// them, texts, attributes, errors that name the file and the dataset, no messages on the terminal. The library is not
+// to be used by several threads at a time; whoever reads in parallel takes hdf5::lock() around the reading.
 
 #include <eosin/core/error.hpp>
 #include <eosin/io/file.hpp>
@@ -314,11 +314,20 @@ class Dataset {
       type = Handle(H5Tget_member_type(type.id(), static_cast<unsigned>(member)), H5Tclose);
     }
     switch (H5Tget_class(type.id())) {
-      case H5T_INTEGER: kind_ = Kind::integers; break;
-      case H5T_FLOAT: kind_ = Kind::floats; break;
-      case H5T_ENUM: kind_ = Kind::booleans; break;
-      case H5T_STRING: kind_ = Kind::texts; break;
-      default: break;
+      case H5T_INTEGER:
+        kind_ = Kind::integers;
+        break;
+      case H5T_FLOAT:
+        kind_ = Kind::floats;
+        break;
+      case H5T_ENUM:
+        kind_ = Kind::booleans;
+        break;
+      case H5T_STRING:
+        kind_ = Kind::texts;
+        break;
+      default:
+        break;
     }
     variable_ = kind_ == Kind::texts && H5Tis_variable_str(type.id()) > 0;
     width_ = variable_ ? sizeof(char*) : H5Tget_size(type.id());

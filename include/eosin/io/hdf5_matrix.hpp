@@ -68,8 +68,8 @@ void scan_compressed(const File& file, const std::string& group, Index majors, I
   }
 }
 
-/// Calls entry(row, col, value) for the elements of a dense dataset [rows x cols] that are not 0, chunk by chunk. Throws
-/// ParseError. Memory: one chunk, or 4 MiB.
+/// Calls entry(row, col, value) for the elements of a dense dataset [rows x cols] that are not 0, chunk by chunk.
+/// Throws ParseError. Memory: one chunk, or 4 MiB.
 template <class Entry>
 void scan_dense(const File& file, const std::string& path, Index rows, Index cols, Values wanted, Entry&& entry) {
   const Dataset data(file, path);

@@ -19,7 +19,9 @@ inline GeneSpool read_matrix_market_genes(TextReader reader,
   std::optional<GeneSpool> spool;
   scan_matrix_market(
       std::move(reader), {.values = Values::counts},
-      [&](Index rows, Index cols) { spool.emplace(genes_are_rows ? rows : cols, genes_are_rows ? cols : rows, options); },
+      [&](Index rows, Index cols) {
+        spool.emplace(genes_are_rows ? rows : cols, genes_are_rows ? cols : rows, options);
+      },
       [&](Index row, Index col, double count) {
         spool->push(genes_are_rows ? row : col, genes_are_rows ? col : row, count);
       });
