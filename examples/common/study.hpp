@@ -4,6 +4,7 @@
 // features, compositions, and a small picture of the tissue. Filled from a manifest here, from a simulation in
 // common/simulated_study.hpp.
 
+#include "common/gene_list.hpp"
 #include "common/study_options.hpp"
 
 #include <eosin/core/context.hpp>
@@ -125,18 +126,6 @@ namespace detail {
 
 inline void say(const LoadOptions& options, const std::string& text) {
   if (options.log) options.log(text);
-}
-
-inline std::vector<std::string> read_gene_list(const std::filesystem::path& path) {
-  std::vector<std::string> genes;
-  eosin::io::TextReader reader(path);
-  while (auto line = reader.next_line()) {
-    std::string_view text = *line;
-    while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-    if (!text.empty()) genes.emplace_back(text);
-  }
-  if (genes.empty()) throw eosin::ParseError(path.string() + ": lists no genes");
-  return genes;
 }
 
 /// A section without counts: only the places of its spots.
@@ -329,7 +318,7 @@ inline Study load_study(CpuContext& context, const LoadOptions& options) {
     if (common.empty())
       throw eosin::ParseError(options.manifest.string() + ": the training samples have no gene in common");
     if (!options.genes_file.empty()) {
-      const auto wanted = detail::read_gene_list(options.genes_file);
+      const auto wanted = common::read_gene_list(options.genes_file);
       const auto selection = eosin::data::select_genes(common, wanted, options.genes_file.string());
       for (const Index g : selection.columns) study.genes.push_back(common[static_cast<std::size_t>(g)]);
       if (!selection.missing.empty())

@@ -3,10 +3,10 @@
 
 #include "run.hpp"
 
+#include "common/command_line.hpp"
 #include "common/interrupt.hpp"
 
 #include <eosin/core/version.hpp>
-#include <eosin/io/number.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -17,10 +17,8 @@
 #include <eosin/ops/gemm_cblas.hpp>
 #endif
 
-#include <cmath>
 #include <cstdio>
 #include <exception>
-#include <limits>
 #include <map>
 #include <memory>
 #include <new>
@@ -28,7 +26,17 @@
 
 namespace {
 
+using common::choice;
+using common::command_of;
+using common::not_negative;
+using common::optional_choice;
+using common::optional_number;
+using common::positive;
+using common::some;
+using common::thread_count;
 using cpnn::Settings;
+
+const CLI::Validator width = common::in_range(1, 1e6, "POSITIVE");
 
 /// The backend behind a word; null is Eigen.
 std::unique_ptr<eosin::GemmBackend> make_gemm(cpnn::Gemm choice) {
@@ -42,65 +50,6 @@ std::unique_ptr<eosin::GemmBackend> make_gemm(cpnn::Gemm choice) {
   if (choice == cpnn::Gemm::onednn) throw eosin::ValueError("--gemm onednn: this program was built without oneDNN");
   if (choice == cpnn::Gemm::cblas) throw eosin::ValueError("--gemm cblas: this program was built without a CBLAS");
   return nullptr;
-}
-
-template <class E>
-CLI::Option* choice(CLI::App& app, const std::string& name, E& target, const cpnn::Words<E>& words,
-                    const std::string& help) {
-  std::string list;
-  for (const auto& [word, meaning] : words) list += (list.empty() ? "" : "|") + word;
-  return app
-      .add_option_function<std::string>(
-          name, [&target, &words](const std::string& word) { target = cpnn::meaning_of(words, word); },
-          help + " [default: " + cpnn::word_of(words, target) + "]")
-      ->type_name(list)
-      ->check([&words, list](const std::string& word) {
-        for (const auto& [known, meaning] : words)
-          if (known == word) return std::string();
-        return "'" + word + "' is none of " + list;
-      });
-}
-
-template <class E>
-void optional_choice(CLI::App& app, const std::string& name, std::optional<E>& target, const cpnn::Words<E>& words,
-                     const std::string& help) {
-  std::string list;
-  for (const auto& [word, meaning] : words) list += (list.empty() ? "" : "|") + word;
-  app.add_option_function<std::string>(
-         name, [&target, &words](const std::string& word) { target = cpnn::meaning_of(words, word); }, help)
-      ->type_name(list)
-      ->check([&words, list](const std::string& word) {
-        for (const auto& [known, meaning] : words)
-          if (known == word) return std::string();
-        return "'" + word + "' is none of " + list;
-      });
-}
-
-/// A finite number in the range; the checks of CLI11 let NaN pass.
-CLI::Validator in_range(double low, double high, const std::string& name) {
-  return CLI::Validator(
-      [low, high](const std::string& text) {
-        const auto value = eosin::io::parse_number(text);
-        if (value && std::isfinite(*value) && *value >= low && *value <= high) return std::string();
-        std::string range = "of at least " + eosin::io::number_text(low, 6);
-        if (std::isfinite(high)) range += " and at most " + eosin::io::number_text(high, 6);
-        return "'" + text + "' is no number " + range;
-      },
-      name);
-}
-CLI::Validator at_least(double low, const std::string& name) {
-  return in_range(low, std::numeric_limits<double>::infinity(), name);
-}
-const CLI::Validator not_negative = at_least(0, "NONNEGATIVE");
-const CLI::Validator positive = at_least(std::numeric_limits<double>::min(), "POSITIVE");
-const CLI::Validator some = at_least(1, "POSITIVE");  // of what is counted
-const CLI::Validator width = in_range(1, 1e6, "POSITIVE");
-const CLI::Validator thread_count = in_range(0, 4096, "NONNEGATIVE");
-
-template <class T>
-CLI::Option* optional_number(CLI::App& app, const std::string& name, std::optional<T>& target,
-                             const std::string& help) {
-  return app.add_option_function<T>(name, [&target](const T& value) { target = value; }, help);
 }
 
 const cpnn::Words<bool> on_off{{"on", true}, {"off", false}};
@@ -224,12 +173,6 @@ void add_run_options(CLI::App& app, Settings& s) {
   app.add_flag("--resume", s.resume, "continue the run in --out");
   app.add_flag("--quiet", s.quiet, "say nothing but errors");
   app.add_option("--out", s.out, "folder of the results, made if missing")->required()->type_name("DIR");
-}
-
-std::string command_of(int argc, char** argv) {
-  std::string command;
-  for (int i = 0; i < argc; ++i) command += (i > 0 ? " " : "") + std::string(argv[i]);
-  return command;
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "common/judge.hpp"
 #include "common/report.hpp"
+#include "common/run_support.hpp"
 #include "common/simulated_study.hpp"
 
 #include <eosin/eval/summary.hpp>
@@ -21,34 +22,9 @@ namespace cpnn {
 
 namespace {
 
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-std::function<void(std::string_view)> logger(bool quiet) {
-  if (quiet) return {};
-  return [](std::string_view line) { std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data()); };
-}
-
-/// Removes what a killed run was writing: FILE.part-NUMBER-NUMBER.
-void remove_unfinished(const std::filesystem::path& folder) {
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    const auto name = entry.path().filename().string();
-    const auto at = name.rfind(".part-");
-    if (at == std::string::npos || name.find_first_not_of("0123456789-", at + 6) != std::string::npos) continue;
-    std::filesystem::remove(entry.path());
-  }
-}
-
-void make_folders(const std::filesystem::path& out, std::initializer_list<const char*> folders) {
-  for (const char* folder : folders) {
-    std::error_code error;
-    std::filesystem::create_directories(out / folder, error);
-    if (error) throw eosin::FileError((out / folder).string() + ": cannot be created: " + error.message());
-    remove_unfinished(out / folder);
-  }
-  remove_unfinished(out);
-}
+using common::logger;
+using common::make_folders;
+using common::seconds_since;
 
 void write_predictions(const std::filesystem::path& out, const study::Study& study, const study::Sample& sample,
                               const Prediction& prediction, const std::vector<std::string>& types) {

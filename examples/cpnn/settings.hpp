@@ -7,6 +7,7 @@
 #include "train_options.hpp"
 
 #include "common/study_options.hpp"
+#include "common/words.hpp"
 
 #include <eosin/core/gemm_backend.hpp>
 
@@ -37,9 +38,9 @@ enum class PrototypeScale {
 };
 enum class Gemm { automatic, eigen, cblas, onednn };
 
-/// A choice on the command line: the words and what they mean, in the order of the help.
-template <class E>
-using Words = std::vector<std::pair<std::string, E>>;
+using common::meaning_of;
+using common::word_of;
+using common::Words;
 
 inline const Words<Level> level_words{{"patch", Level::patch}, {"slide", Level::slide}};
 inline const Words<Projector> projector_words{
@@ -74,19 +75,6 @@ inline const Words<ScheduleKind> schedule_words{
     {"constant", ScheduleKind::constant}, {"step", ScheduleKind::step}, {"cosine", ScheduleKind::cosine}};
 inline const std::vector<std::string> compat_words{"mask-as-one",  "cut-to-4096",           "unseeded-split",
                                                    "last-weights", "softmax-normalisation", "probabilities-as-logits"};
-
-template <class E>
-const std::string& word_of(const Words<E>& words, E value) {
-  for (const auto& [word, meaning] : words)
-    if (meaning == value) return word;
-  throw eosin::ValueError("an option has no word");
-}
-template <class E>
-E meaning_of(const Words<E>& words, const std::string& word) {
-  for (const auto& [known, meaning] : words)
-    if (known == word) return meaning;
-  throw eosin::ValueError("unknown choice '" + word + "'");
-}
 
 struct Settings {
   // what

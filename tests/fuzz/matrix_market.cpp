@@ -1,4 +1,4 @@
-#include <eosin/io/matrix_market.hpp>
+#include <eosin/io/matrix_market_genes.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -17,6 +17,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   try {
     io::read_matrix_market<double>(io::TextReader::from_memory(input, "input"));
   } catch (const ParseError&) {
+  }
+  try {
+    auto source = io::read_matrix_market_genes(io::TextReader::from_memory(input, "input"),
+                                               glm::Orientation::genes_by_cells, {.memory = 1});
+    while (source.next(1000).genes() > 0) {
+    }
+  } catch (const Error&) {
   }
   return 0;
 }

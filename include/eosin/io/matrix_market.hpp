@@ -44,30 +44,35 @@ class MatrixMarketParser {
   MatrixMarketParser(TextReader& reader, const MatrixMarketOptions& options, double largest)
       : reader_(reader), options_(options), largest_(largest) {}
 
-  template <class T>
-  Coordinates<T> run() {
+  /// Reads the banner and the size line.
+  void header() {
     banner();
-    Coordinates<T> result;
-    result.file = reader_.file();
     if (!next()) reader_.fail("the file ends before its size line");
     const Index wanted_fields = array_ ? 2 : 3;
     if (fields_.size() != static_cast<std::size_t>(wanted_fields))
       reader_.fail("the size line has " + std::to_string(fields_.size()) + " numbers, expected " +
                    std::to_string(wanted_fields));
-    result.rows = size(0, "rows");
-    result.cols = size(1, "columns");
+    rows_ = size(0, "rows");
+    cols_ = size(1, "columns");
     constexpr Index most = std::numeric_limits<std::int32_t>::max();
-    if (result.rows > most || result.cols > most)
-      reader_.fail("a matrix of " + std::to_string(result.rows) + " x " + std::to_string(result.cols) +
+    if (rows_ > most || cols_ > most)
+      reader_.fail("a matrix of " + std::to_string(rows_) + " x " + std::to_string(cols_) +
                    " is larger than 2^31 - 1 on a side");
-    if (symmetry_ != Symmetry::general && result.rows != result.cols)
-      reader_.fail("a symmetric matrix must be square, this one is " + std::to_string(result.rows) + " x " +
-                   std::to_string(result.cols));
+    if (symmetry_ != Symmetry::general && rows_ != cols_)
+      reader_.fail("a symmetric matrix must be square, this one is " + std::to_string(rows_) + " x " +
+                   std::to_string(cols_));
+    announced_ = array_ ? array_size() : size(2, "entries");
+  }
+  Index rows() const { return rows_; }
+  Index cols() const { return cols_; }
+
+  /// Reads all entries behind the header: sink(row, col, value) in the order of the file, symmetric halves expanded.
+  template <class Sink>
+  void entries(Sink&& sink) {
     if (array_)
-      read_array(result);
+      read_array(sink);
     else
-      read_coordinates(result);
-    return result;
+      read_coordinates(sink);
   }
 
  private:
@@ -153,35 +158,41 @@ class MatrixMarketParser {
     return *parsed;
   }
 
-  template <class T>
-  void add(Coordinates<T>& result, Index row, Index col, double number) const {
-    result.entries.push_back({row, col, static_cast<T>(number)});
-    if (row != col && symmetry_ != Symmetry::general)
-      result.entries.push_back({col, row, static_cast<T>(symmetry_ == Symmetry::skew ? -number : number)});
+  template <class Sink>
+  void give(Sink& sink, Index row, Index col, double number) const {
+    sink(row, col, number);
+    if (row != col && symmetry_ != Symmetry::general) sink(col, row, symmetry_ == Symmetry::skew ? -number : number);
   }
 
-  template <class T>
-  void read_coordinates(Coordinates<T>& result) {
-    const Index announced = size(2, "entries");
+  /// Values that an array lists.
+  Index array_size() const {
+    return symmetry_ == Symmetry::general     ? rows_ * cols_
+           : symmetry_ == Symmetry::symmetric ? rows_ * (rows_ + 1) / 2
+                                              : rows_ * (rows_ - 1) / 2;
+  }
+
+  template <class Sink>
+  void read_coordinates(Sink& sink) {
     Index found = 0;
     while (next()) {
-      if (found == announced) reader_.fail("more entries follow, the size line announces " + std::to_string(announced));
+      if (found == announced_)
+        reader_.fail("more entries follow, the size line announces " + std::to_string(announced_));
       const std::size_t wanted = pattern_ ? 2 : 3;
       if (fields_.size() != wanted)
         reader_.fail("has " + std::to_string(fields_.size()) + " fields, expected " + std::to_string(wanted));
-      const Index row = position(0, result.rows, "row");
-      const Index col = position(1, result.cols, "column");
+      const Index row = position(0, rows_, "row");
+      const Index col = position(1, cols_, "column");
       if (symmetry_ != Symmetry::general && col > row)
         reader_.fail("an entry above the diagonal; a symmetric file lists the lower triangle");
       if (symmetry_ == Symmetry::skew && col == row) reader_.fail("a skew-symmetric file lists no diagonal");
-      add(result, row, col, pattern_ ? 1.0 : value(2));
+      give(sink, row, col, pattern_ ? 1.0 : value(2));
       ++found;
     }
-    if (found != announced) too_few(announced, found);
+    if (found != announced_) too_few(found);
   }
 
-  template <class T>
-  void read_array(Coordinates<T>& result) {
+  template <class Sink>
+  void read_array(Sink& sink) {
     // Columns after each other; symmetric files list from the diagonal down, skew-symmetric ones from below it.
     Index row = 0;
     Index col = 0;
@@ -189,35 +200,31 @@ class MatrixMarketParser {
       return symmetry_ == Symmetry::general ? Index{0} : symmetry_ == Symmetry::symmetric ? c : c + 1;
     };
     const auto settle = [&] {
-      while (col < result.cols && row >= result.rows) {
+      while (col < cols_ && row >= rows_) {
         ++col;
         row = start(col);
       }
     };
     row = start(0);
-    const Index rows = result.rows;
-    const Index announced = symmetry_ == Symmetry::general     ? rows * result.cols
-                            : symmetry_ == Symmetry::symmetric ? rows * (rows + 1) / 2
-                                                               : rows * (rows - 1) / 2;
     Index found = 0;
-    if (announced > 0) settle();
+    if (announced_ > 0) settle();
     while (next()) {
       for (std::size_t i = 0; i < fields_.size(); ++i) {
-        if (found == announced)
-          reader_.fail("more values follow, the size line announces " + std::to_string(announced));
+        if (found == announced_)
+          reader_.fail("more values follow, the size line announces " + std::to_string(announced_));
         const double number = value(i);
-        if (number != 0) add(result, row, col, number);
+        if (number != 0) give(sink, row, col, number);
         ++found;
         ++row;
-        if (found < announced) settle();
+        if (found < announced_) settle();
       }
     }
-    if (found != announced) too_few(announced, found);
+    if (found != announced_) too_few(found);
   }
 
-  [[noreturn]] void too_few(Index announced, Index found) const {
+  [[noreturn]] void too_few(Index found) const {
     reader_.fail("the file ends after " + std::to_string(found) + " entries, its size line announces " +
-                 std::to_string(announced));
+                 std::to_string(announced_));
   }
 
   TextReader& reader_;
@@ -226,6 +233,8 @@ class MatrixMarketParser {
   bool array_ = false;
   bool pattern_ = false;
   Symmetry symmetry_ = Symmetry::general;
+  Index rows_ = 0, cols_ = 0;
+  Index announced_ = 0;  // entries, or values of an array
   std::vector<std::string_view> fields_;
 };
 
@@ -234,8 +243,31 @@ class MatrixMarketParser {
 /// The entries in the order of the file. Throws FileError, ParseError.
 template <class T>
 Coordinates<T> read_matrix_market_coordinates(TextReader reader, const MatrixMarketOptions& options = {}) {
-  return detail::MatrixMarketParser(reader, options, static_cast<double>(std::numeric_limits<T>::max()))
-      .template run<T>();
+  detail::MatrixMarketParser parser(reader, options, static_cast<double>(std::numeric_limits<T>::max()));
+  parser.header();
+  Coordinates<T> result{reader.file(), parser.rows(), parser.cols(), {}};
+  parser.entries([&](Index row, Index col, double value) {
+    result.entries.push_back({row, col, static_cast<T>(value)});
+  });
+  return result;
+}
+
+/// Rows and columns that the size line announces. Throws FileError, ParseError.
+inline std::pair<Index, Index> matrix_market_shape(TextReader reader) {
+  detail::MatrixMarketParser parser(reader, {}, std::numeric_limits<double>::max());
+  parser.header();
+  return {parser.rows(), parser.cols()};
+}
+
+/// Gives the entries one by one, holding none: begin(rows, cols) once, then entry(row, col, value) in the order of the
+/// file, positions from 0, symmetric halves expanded; an entry may be 0 and a position may come again. What `begin`
+/// throws ends the reading. Throws FileError, ParseError.
+template <class Begin, class Entry>
+void scan_matrix_market(TextReader reader, const MatrixMarketOptions& options, Begin&& begin, Entry&& entry) {
+  detail::MatrixMarketParser parser(reader, options, std::numeric_limits<double>::max());
+  parser.header();
+  begin(parser.rows(), parser.cols());
+  parser.entries(entry);
 }
 
 /// Which way the compressed rows of the result run.
