@@ -17,8 +17,8 @@ TEST_CASE("glm::benjamini_hochberg: values of the original paper and of p.adjust
   const std::vector<double> p{0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344,
                               0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0000};
   // p.adjust(p, "BH")
-  const std::vector<double> q{0.0015,        0.003,         0.0095, 0.035625,      0.0603,
-                              0.06385714286, 0.06385714286, 0.0645, 0.0765,        0.486,
+  const std::vector<double> q{0.0015,        0.003,         0.0095,       0.035625,     0.0603,
+                              0.06385714286, 0.06385714286, 0.0645,       0.0765,       0.486,
                               0.58118181818, 0.714875,      0.7532307692, 0.8132142857, 1.0};
   const auto adjusted = glm::benjamini_hochberg(p);
   for (std::size_t i = 0; i < p.size(); ++i) {
@@ -42,7 +42,9 @@ TEST_CASE("glm::benjamini_hochberg: NaN does not count, ties are equal, order pl
   glm::benjamini_hochberg(p, VectorView<double>(p));  // in place
   for (Index i = 0; i < q.size(); ++i) CHECK((p[static_cast<std::size_t>(i)] == q[i] || std::isnan(q[i])));
   CHECK(glm::benjamini_hochberg(std::vector<double>{}).size() == 0);
-  CHECK(testing::contains(testing::message_of([] { glm::benjamini_hochberg(std::vector<double>{0.5, 1.5}); }),
+  CHECK(testing::contains(testing::message_of([] {
+                            glm::benjamini_hochberg(std::vector<double>{0.5, 1.5});
+                          }),
                           "p-value 1 (from 0)"));
   CHECK_THROWS_AS(glm::benjamini_hochberg(std::vector<double>{-0.1}), ValueError);
 }

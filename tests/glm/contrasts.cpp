@@ -121,14 +121,15 @@ TEST_CASE("glm::test_contrasts: levels without counts and levels that are not li
   // Genes: 0 no counts in T1; 1 none in T1 and T2; 2 T0 in B0 and T1, T2 in B1 only, where T0 and B1 do not meet.
   const std::vector<Index> type{0, 0, 0, 1, 1, 2, 2, 2}, batch{0, 0, 0, 0, 1, 0, 1, 1};
   const auto counts = SparseMatrix<int>::from_triplets(
-      3, 8, {{0, 0, 3}, {0, 1, 2}, {0, 5, 4}, {0, 6, 1}, {1, 0, 2}, {1, 2, 5}, {2, 0, 2}, {2, 1, 1}, {2, 4, 4}, {2, 7, 3}});
+      3, 8,
+      {{0, 0, 3}, {0, 1, 2}, {0, 5, 4}, {0, 6, 1}, {1, 0, 2}, {1, 2, 5}, {2, 0, 2}, {2, 1, 1}, {2, 4, 4}, {2, 7, 3}});
   const glm::Design design(glm::Categories::from_codes(type, "T"), glm::Categories::from_codes(batch, "B"));
   CpuContext context({.threads = 1});
-  const auto fitted = glm::fit(context, counts, design,
-                               {.dispersion = Fixed{0.2}, .size_factors = std::vector<double>(8, 1.0)});
-  const auto got = glm::test_contrasts(
-      context, counts, design, fitted,
-      {glm::type_against_type(design, 1, 0), glm::type_against_type(design, 1, 2), glm::batch_against_batch(design, 1, 0)});
+  const auto fitted =
+      glm::fit(context, counts, design, {.dispersion = Fixed{0.2}, .size_factors = std::vector<double>(8, 1.0)});
+  const auto got = glm::test_contrasts(context, counts, design, fitted,
+                                       {glm::type_against_type(design, 1, 0), glm::type_against_type(design, 1, 2),
+                                        glm::batch_against_batch(design, 1, 0)});
   const auto status = [&](Index c, Index g) { return got.status[static_cast<std::size_t>(c * 3 + g)]; };
   CHECK(got.estimate(0, 0) == -glm::detail::infinity);
   CHECK(status(0, 0) == ContrastStatus::infinite);
@@ -157,9 +158,9 @@ TEST_CASE("glm::test_contrasts: tests of true hypotheses keep their level") {
   CpuContext context({.threads = 2});
   const auto design = data.design();
   const auto fitted = glm::fit(context, data.counts, design, {.size_factors = data.size_factors});
-  const auto got = glm::test_contrasts(
-      context, data.counts, design, fitted,
-      {glm::type_against_type(design, 0, 1), glm::type_against_others(design, 2), glm::batch_against_batch(design, 1, 0)});
+  const auto got = glm::test_contrasts(context, data.counts, design, fitted,
+                                       {glm::type_against_type(design, 0, 1), glm::type_against_others(design, 2),
+                                        glm::batch_against_batch(design, 1, 0)});
   for (Index c = 0; c < 3; ++c) {
     CAPTURE(c);
     int wald = 0, ratio = 0;
@@ -178,7 +179,8 @@ TEST_CASE("glm::test_contrasts: tests of true hypotheses keep their level") {
   }
   // Threads play no part.
   CpuContext one({.threads = 1});
-  const auto again = glm::test_contrasts(one, data.counts, design, fitted, {glm::type_against_type(design, 0, 1)}, {.block_genes = 7});
+  const auto again =
+      glm::test_contrasts(one, data.counts, design, fitted, {glm::type_against_type(design, 0, 1)}, {.block_genes = 7});
   for (Index g = 0; g < 800; ++g) CHECK(again.ratio(0, g) == got.ratio(0, g));
 }
 

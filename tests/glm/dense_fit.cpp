@@ -153,8 +153,8 @@ TEST_CASE("glm::fit_dense: what glm::fit gives on types x batches") {
   for (std::size_t choice = 0; choice < choices.size(); ++choice) {
     CAPTURE(choice);
     const auto data = simulate_counts(120, choice < 2 ? 80 : 150, 5, 4, 1.5, 31 + choice);
-    const auto expected =
-        glm::fit(context, data.counts, data.design(), {.dispersion = choices[choice], .size_factors = data.size_factors});
+    const auto expected = glm::fit(context, data.counts, data.design(),
+                                   {.dispersion = choices[choice], .size_factors = data.size_factors});
     const auto got = glm::fit_dense(context, data.counts, with_batches(data),
                                     {.dispersion = choices[choice], .size_factors = data.size_factors});
     const bool given = choice < 2;
@@ -165,7 +165,8 @@ TEST_CASE("glm::fit_dense: what glm::fit gives on types x batches") {
       CHECK(got.status[at] == expected.status[at]);
       CHECK(got.dispersion_status[at] == expected.dispersion_status[at]);
       odd += got.status[at] == FitStatus::separated || got.status[at] == FitStatus::disconnected;
-      worst_dispersion = std::max(worst_dispersion, std::abs(std::log1p(got.dispersion[g]) - std::log1p(expected.dispersion[g])));
+      worst_dispersion =
+          std::max(worst_dispersion, std::abs(std::log1p(got.dispersion[g]) - std::log1p(expected.dispersion[g])));
       worst_likelihood = std::max({worst_likelihood, difference(got.log_likelihood[g], expected.log_likelihood[g]),
                                    difference(got.deviance[g], expected.deviance[g])});
       for (Index c = 0; c < 9; ++c) {
@@ -206,7 +207,8 @@ TEST_CASE("glm::fit_dense: continuous covariates and offsets against long double
       contrast_variance[static_cast<std::size_t>(gene)] = fit.variance(weights);
     };
     const auto got = glm::fit_dense(context, data.counts, data.design(), options);
-    CHECK(got.column_names == std::vector<std::string>{"type:T0", "type:T1", "type:T2", "batch:B0", "batch:B1", "age", "dose"});
+    CHECK(got.column_names ==
+          std::vector<std::string>{"type:T0", "type:T1", "type:T2", "batch:B0", "batch:B1", "age", "dose"});
     for (Index g = 0; g < 6; ++g) {
       CAPTURE(g);
       Reference reference = reference_of(data, g);
@@ -272,13 +274,13 @@ TEST_CASE("glm::fit_dense: three factors, exact separation") {
           if (t + b + s != 3) add(t, b, s, t + b + s == 2 ? 2 + copy : 0);
   const Index cells = static_cast<Index>(type.size());
   const auto counts = SparseMatrix<int>::from_triplets(1, cells, entries);
-  const glm::DenseDesign design(glm::Categories::from_codes(type, "T"),
-                                {{"batch", glm::Categories::from_codes(batch, "B")},
-                                 {"sex", glm::Categories::from_codes(sex, "S")}});
+  const glm::DenseDesign design(
+      glm::Categories::from_codes(type, "T"),
+      {{"batch", glm::Categories::from_codes(batch, "B")}, {"sex", glm::Categories::from_codes(sex, "S")}});
   CpuContext context({.threads = 1});
-  const auto got = glm::fit_dense(context, counts, design,
-                                  {.dispersion = Fixed{0.1},
-                                   .size_factors = std::vector<double>(static_cast<std::size_t>(cells), 1.0)});
+  const auto got = glm::fit_dense(
+      context, counts, design,
+      {.dispersion = Fixed{0.1}, .size_factors = std::vector<double>(static_cast<std::size_t>(cells), 1.0)});
   CHECK(got.status[0] == FitStatus::separated);
   // Three groups with counts are left for four coefficients.
   for (const Index c : {0, 1, 3, 5}) CHECK(std::isnan(got.coefficients(0, c)));
@@ -344,7 +346,10 @@ TEST_CASE("glm::fit_dense: bad input is named") {
   for (Index i = 0; i < 6; ++i) x(i, 0) = 3.25;
   CHECK(contains(cells_of(glm::DenseDesign(types, {}, {{"age"}, x})), "'age' is the same for all cells"));
   x(2, 0) = glm::detail::infinity;
-  CHECK(contains(message_of([&] { glm::DenseDesign(types, {}, {{"age"}, x}); }), "'age' of cell 2 (from 0) is infinite"));
+  CHECK(contains(message_of([&] {
+                   glm::DenseDesign(types, {}, {{"age"}, x});
+                 }),
+                 "'age' of cell 2 (from 0) is infinite"));
   for (Index i = 0; i < 6; ++i) x(i, 0) = static_cast<double>(i * i);
   x(2, 0) = std::nan("");
   const glm::DenseDesign missing(types, {}, {{"age"}, x});
@@ -356,7 +361,8 @@ TEST_CASE("glm::fit_dense: bad input is named") {
   glm::DenseFitOptions options;
   options.size_factors = ones;
   options.log_offsets = {0.0, 0.0, 0.0, std::nan(""), 0.0, 0.0};
-  CHECK(contains(message_of([&] { glm::fit_dense(context, counts, missing, options); }), "cell 3 (from 0) is not finite"));
+  CHECK(contains(message_of([&] { glm::fit_dense(context, counts, missing, options); }),
+                 "cell 3 (from 0) is not finite"));
   options.log_offsets = {0.0};
   CHECK_THROWS_AS(glm::fit_dense(context, counts, missing, options), ShapeError);
   // A covariate along which the counts' cells separate from the others: said, not approximated.

@@ -119,7 +119,8 @@ TEST_CASE("glm::find_markers: finds what was put in, with fold changes of the pr
       contrast.types[static_cast<std::size_t>(u)] =
           u == row.type ? 1.0 : -std::exp(fitted.log_prototypes(u, row.gene)) / sum;
     const auto tested = glm::test_contrasts(context, data.counts, design, fitted, {contrast});
-    CHECK(row.z == doctest::Approx(row.log2_over_mean * std::log(2.0) / tested.standard_error(0, row.gene)).epsilon(1e-9));
+    CHECK(row.z ==
+          doctest::Approx(row.log2_over_mean * std::log(2.0) / tested.standard_error(0, row.gene)).epsilon(1e-9));
   }
 
   const auto few = glm::find_markers(context, data.counts, design, fitted, {.largest_q = 1.0, .most_per_type = 1});
@@ -148,7 +149,8 @@ TEST_CASE("glm::find_markers: few false markers where there are none") {
   for (const auto comparison : {MarkerComparison::largest, MarkerComparison::mean}) {
     const auto table =
         glm::find_markers(context, data.counts, design, fitted, {.comparison = comparison, .largest_q = 1.0});
-    // One-sided tests of true hypotheses; the type's own genes above 0 are in the table, the others have p of at least 1/2.
+    // One-sided tests of true hypotheses; the type's own genes above 0 are in the table, the others have p of at least
+    // 1/2.
     int low = 0, called = 0;
     for (const auto& row : table) {
       low += row.p < 0.05;

@@ -10,8 +10,8 @@
 //
 //   - A level without counts has coefficient -inf. A contrast with weight on it has an infinite estimate, no standard
 //     error and no Wald p; where infinities of both signs meet (two types without counts) it is not estimable.
-//     The likelihood ratio exists and is the test to use: its limit distribution at the boundary puts half its mass on 0,
-//     which makes the p given here conservative.
+//     The likelihood ratio exists and is the test to use: its limit distribution at the boundary puts half its mass on
+//     0, which makes the p given here conservative.
 //   - A contrast across parts of the gene's levels that its counts do not link is not estimable: all NaN. The status
 //     `not_converged` (all NaN) is Newton's method not settling.
 //
@@ -44,9 +44,9 @@ struct Contrast {
 inline Contrast type_against_type(const Design& design, Index t, Index u) {
   require_value(t >= 0 && u >= 0 && t < design.types() && u < design.types() && t != u, "type_against_type",
                 "expected two different types");
-  Contrast result{design.type_names()[static_cast<std::size_t>(t)] + " / " +
-                      design.type_names()[static_cast<std::size_t>(u)],
-                  std::vector<double>(static_cast<std::size_t>(design.types()), 0.0)};
+  Contrast result{
+      design.type_names()[static_cast<std::size_t>(t)] + " / " + design.type_names()[static_cast<std::size_t>(u)],
+      std::vector<double>(static_cast<std::size_t>(design.types()), 0.0)};
   result.types[static_cast<std::size_t>(t)] = 1.0;
   result.types[static_cast<std::size_t>(u)] = -1.0;
   return result;
@@ -65,10 +65,10 @@ inline Contrast type_against_others(const Design& design, Index t) {
 inline Contrast batch_against_batch(const Design& design, Index b, Index a) {
   require_value(a >= 0 && b >= 0 && a < design.batches() && b < design.batches() && a != b, "batch_against_batch",
                 "expected two different batches");
-  Contrast result{design.batch_names()[static_cast<std::size_t>(b)] + " / " +
-                      design.batch_names()[static_cast<std::size_t>(a)],
-                  {},
-                  std::vector<double>(static_cast<std::size_t>(design.batches()), 0.0)};
+  Contrast result{
+      design.batch_names()[static_cast<std::size_t>(b)] + " / " + design.batch_names()[static_cast<std::size_t>(a)],
+      {},
+      std::vector<double>(static_cast<std::size_t>(design.batches()), 0.0)};
   result.batches[static_cast<std::size_t>(b)] = 1.0;
   result.batches[static_cast<std::size_t>(a)] = -1.0;
   return result;

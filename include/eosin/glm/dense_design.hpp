@@ -4,9 +4,9 @@
 //
 //   log mean of cell i = offset_i + beta_t(i) + sum_f gamma_f,l_f(i) + x_i'delta
 //
-// The cells are sorted by group (distinct combination of levels), so that the categorical part of the linear predictor is
-// a constant of the group and only the few continuous columns are dense. Columns of coefficients: the types, then the
-// levels of each covariate, then the continuous covariates.
+// The cells are sorted by group (distinct combination of levels), so that the categorical part of the linear predictor
+// is a constant of the group and only the few continuous columns are dense. Columns of coefficients: the types, then
+// the levels of each covariate, then the continuous covariates.
 
 #include <eosin/core/buffer.hpp>
 #include <eosin/core/error.hpp>
@@ -179,7 +179,8 @@ class DenseCells {
     const std::vector<double> ones(static_cast<std::size_t>(places()), 1.0);
     for (Index group = 0; group < groups(); ++group) {
       add_moments(group, begin(group), end(group), ones.data(), unweighted_);  // x is 0 in places without a cell
-      unweighted_.weight[static_cast<std::size_t>(group)] = static_cast<double>(count_[static_cast<std::size_t>(group)]);
+      unweighted_.weight[static_cast<std::size_t>(group)] =
+          static_cast<double>(count_[static_cast<std::size_t>(group)]);
     }
     require_estimable();
   }

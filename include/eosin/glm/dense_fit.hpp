@@ -7,8 +7,8 @@
 //
 // The same estimator as fit.hpp (Newton on the observed information, dispersion by the adjusted profile likelihood,
 // the same statuses), with a pass over all cells of each gene instead of the collapsed zeros: for what the groups of
-// types x batches cannot express. On designs that both take, the results agree to rounding. The mathematics of a gene is
-// in dense_solver.hpp, the design in dense_design.hpp, derivation in docs/derivations/dense_glm.md.
+// types x batches cannot express. On designs that both take, the results agree to rounding. The mathematics of a gene
+// is in dense_solver.hpp, the design in dense_design.hpp, derivation in docs/derivations/dense_glm.md.
 //
 // Separation is decided exactly on the categorical part (separation.hpp). Where a continuous covariate lets a mean
 // vanish, Newton's method does not settle: the gene's status is iteration_limit and its coefficients are NaN.
@@ -39,8 +39,8 @@ struct DenseFitOptions {
   Index block_genes = 256;
   std::function<void(Index, Index)> progress = {};  ///< genes done, all genes; called by the calling thread
   std::stop_token cancellation = {};
-  /// Called for each gene with its fit (estimate() and variance() of any combination of coefficients) by the thread that
-  /// made it; several at once. Standard errors must be on.
+  /// Called for each gene with its fit (estimate() and variance() of any combination of coefficients) by the thread
+  /// that made it; several at once. Standard errors must be on.
   std::function<void(Index gene, DenseSolver& fit)> inspect = {};
 };
 
@@ -92,8 +92,8 @@ DenseFitResults fit_dense(CpuContext& context, Source&& counts, const DenseDesig
   require_value(!options.inspect || options.standard_errors, "fit_dense", "inspect needs standard_errors");
   const bool common = !options.log_offsets.empty(), offsets = common || options.gene_log_offsets;
   if (common)
-    require_size("fit_dense", "log_offsets", "elements", static_cast<Index>(options.log_offsets.size()),
-                 design.cells(), "cells");
+    require_size("fit_dense", "log_offsets", "elements", static_cast<Index>(options.log_offsets.size()), design.cells(),
+                 "cells");
   const Index genes = counts.genes();
   detail::check_dispersion(options.dispersion, genes);
 
@@ -141,8 +141,7 @@ DenseFitResults fit_dense(CpuContext& context, Source&& counts, const DenseDesig
   };
   const auto check_cancellation = [&](Index done) {
     if (options.cancellation.stop_requested())
-      throw Cancelled("fit_dense: cancelled after " + std::to_string(done) + " of " + std::to_string(genes) +
-                      " genes");
+      throw Cancelled("fit_dense: cancelled after " + std::to_string(done) + " of " + std::to_string(genes) + " genes");
   };
   counts.rewind();
   for (GeneBlock block = counts.next(options.block_genes); block.genes() > 0;
@@ -161,8 +160,8 @@ DenseFitResults fit_dense(CpuContext& context, Source&& counts, const DenseDesig
 /// The same for counts in memory, a SparseMatrix<T> or a dense MatrixView<T>, genes x cells or the other way round.
 template <class Counts>
 requires(!GeneBlockSource<const Counts&> && !GeneBlockSource<Counts>) DenseFitResults
-    fit_dense(CpuContext& context, const Counts& counts, const DenseDesign& design,
-              const DenseFitOptions& options = {}, Orientation orientation = Orientation::genes_by_cells) {
+    fit_dense(CpuContext& context, const Counts& counts, const DenseDesign& design, const DenseFitOptions& options = {},
+              Orientation orientation = Orientation::genes_by_cells) {
   return fit_dense(context, gene_blocks(counts, orientation), design, options);
 }
 

@@ -8,8 +8,8 @@
 //   in phi: sum_j N_j j / (1 + phi j) - sum y mu r + sum mu^2 T(phi mu),  T(x) = [log(1+x) - x/(1+x)] / x^2
 //   X'IX d beta/d phi = X' [mu r^2 (mu - y)],  dW/d phi = -mu^2 r^2 + mu r^2 x'd beta/d phi
 //
-// Newton's step is shortened by log(1 + d) / d, d the largest change of a cell's linear predictor. Passes over the cells
-// are vectorised; the information is gathered per group. Cost of a step: O(cells continuous^2 + columns^3).
+// Newton's step is shortened by log(1 + d) / d, d the largest change of a cell's linear predictor. Passes over the
+// cells are vectorised; the information is gathered per group. Cost of a step: O(cells continuous^2 + columns^3).
 // Derivation: docs/derivations/nb_glm.md, docs/derivations/dense_glm.md.
 
 #include <eosin/glm/count_sums.hpp>
@@ -57,8 +57,8 @@ class DenseSolver {
     for (Index e = 0; e < cell.size(); ++e) {
       const Index place = cells_->place_of(cell[e]);
       if (place == DenseCells::without_depth)
-        throw ValueError("fit_dense: cell " + std::to_string(cell[e]) + " (from 0) has size factor 0 but a count of gene " +
-                         std::to_string(gene));
+        throw ValueError("fit_dense: cell " + std::to_string(cell[e]) +
+                         " (from 0) has size factor 0 but a count of gene " + std::to_string(gene));
       if (place < 0) continue;
       nonzero_.push_back(place);
       y_[at(place)] = counts[e];
@@ -118,8 +118,7 @@ class DenseSolver {
       expected_.reset(cells_->groups(), cells_->continuous());
       pull_.assign(size_, 0.0);
     }
-    for (const Index place : nonzero_)
-      score -= y_[at(place)] * mu_[at(place)] / (1.0 + phi * mu_[at(place)]);
+    for (const Index place : nonzero_) score -= y_[at(place)] * mu_[at(place)] / (1.0 + phi * mu_[at(place)]);
     for_each_chunk([&](Index k, Index begin, Index end) {
       V sum(0.0);
       for (Index i = begin; i < end; i += V::size) {
@@ -144,8 +143,7 @@ class DenseSolver {
       for (Index i = begin; i < end; i += V::size) {
         const math::FullLanes<double> lanes{i};
         const V mu = lanes.load(mu_.data()), r = V(1.0) / (V(1.0) + V(phi) * mu);
-        math::FullLanes<double>{i - begin}.store(chunk_a_.data(),
-                                                 mu * r * r * (predictor(V(level), i, step_) - mu));
+        math::FullLanes<double>{i - begin}.store(chunk_a_.data(), mu * r * r * (predictor(V(level), i, step_) - mu));
       }
       cells_->add_moments(k, begin, end, chunk_a_.data(), change_);
     });
@@ -217,13 +215,12 @@ class DenseSolver {
   void coefficients(VectorView<double> out) const {
     for (Index c = 0; c < out.size(); ++c) out[c] = state_[at(c)] == Column::zero ? -detail::infinity : coefficient(c);
   }
-  /// sum weights[c] coefficient[c], weights [columns]; NaN where a coefficient with weight is not estimable or infinities
-  /// of both signs meet.
+  /// sum weights[c] coefficient[c], weights [columns]; NaN where a coefficient with weight is not estimable or
+  /// infinities of both signs meet.
   double estimate(VectorView<const double> weights) const {
     double sum = 0.0;
     for (Index c = 0; c < weights.size(); ++c)
-      if (weights[c] != 0.0)
-        sum += weights[c] * (state_[at(c)] == Column::zero ? -detail::infinity : coefficient(c));
+      if (weights[c] != 0.0) sum += weights[c] * (state_[at(c)] == Column::zero ? -detail::infinity : coefficient(c));
     return sum;
   }
 

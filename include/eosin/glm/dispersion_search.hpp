@@ -12,8 +12,9 @@
 
 namespace eosin::glm::detail {
 
-/// `gene` has dispersion_score(phi, factor), the total derivative in phi, adjusted_likelihood(phi, factor), both with the
-/// coefficients following phi, and moment_dispersion() about the present fit. Returns phi, relative error about 1e-10.
+/// `gene` has dispersion_score(phi, factor), the total derivative in phi, adjusted_likelihood(phi, factor), both with
+/// the coefficients following phi, and moment_dispersion() about the present fit. Returns phi, relative error about
+/// 1e-10.
 template <class Gene>
 double search_dispersion(Gene& gene, double cox_reid_factor, double largest, DispersionStatus& how) {
   constexpr double smallest_log_dispersion = -32.0, tolerance = 1e-10;

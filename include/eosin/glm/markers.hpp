@@ -8,15 +8,15 @@
 // with tests that the type is not above what it is compared with:
 //
 //   Wald               z = (log fold change) / its standard error (delta method; the batches' part cancels), P(Z > z)
-//   likelihood ratio   type t has the coefficient of the runner-up, the highest other type: the signed root of 2 [l(full)
+//   likelihood ratio   type t has the coefficient of the runner-up, the highest other type: the signed root of 2
+//   [l(full)
 //                      - l(merged)] against P(Z > z); it exists where the other types have no counts at all
 //
 // p-values are one-sided (markers are genes above), adjusted over the genes of a type (benjamini_hochberg.hpp). For the
 // comparison with the largest, the likelihood ratio is the test; for that with the mean, Wald's, and the likelihood
 // ratio where all other prototypes are 0. A gene that is not above (fold change <= 0) gets p = 1 without a test: such
-// p-values are at least 1/2 and only their number counts in the adjustment. Where the gene's counts do not link the types
-// compared there is no test: p is NaN and does not count.
-// Derivation: docs/derivations/contrasts.md.
+// p-values are at least 1/2 and only their number counts in the adjustment. Where the gene's counts do not link the
+// types compared there is no test: p is NaN and does not count. Derivation: docs/derivations/contrasts.md.
 
 #include <eosin/glm/benjamini_hochberg.hpp>
 #include <eosin/glm/contrasts.hpp>
@@ -35,9 +35,9 @@ enum class MarkerComparison { largest, mean };
 
 struct MarkerOptions {
   MarkerComparison comparison = MarkerComparison::largest;
-  double largest_q = 0.05;                ///< rows with an adjusted p above are left out; 1 keeps all that are above 0
+  double largest_q = 0.05;                 ///< rows with an adjusted p above are left out; 1 keeps all that are above 0
   double smallest_log2_fold_change = 0.0;  ///< rows at or below are left out
-  Index most_per_type = 0;                ///< rows kept for a type, the first by sorting; 0: all
+  Index most_per_type = 0;                 ///< rows kept for a type, the first by sorting; 0: all
   int max_iterations = 100;
   Index block_genes = 256;
   std::function<void(Index, Index)> progress = {};
@@ -46,13 +46,13 @@ struct MarkerOptions {
 
 struct Marker {
   Index type, gene;
-  double log_prototype;         ///< natural logarithm
-  Index runner_up;              ///< the highest other type
-  double log2_over_largest;     ///< fold change against the runner-up; +inf where it has no counts
-  double log2_over_mean;        ///< against the mean of the others
-  double z, wald_p;             ///< of the comparison chosen; NaN where the fold change is infinite
-  double ratio, ratio_p;        ///< likelihood ratio statistic, and one-sided p, against the runner-up; NaN not computed
-  double p, q;                  ///< of the test that decides, and adjusted
+  double log_prototype;      ///< natural logarithm
+  Index runner_up;           ///< the highest other type
+  double log2_over_largest;  ///< fold change against the runner-up; +inf where it has no counts
+  double log2_over_mean;     ///< against the mean of the others
+  double z, wald_p;          ///< of the comparison chosen; NaN where the fold change is infinite
+  double ratio, ratio_p;     ///< likelihood ratio statistic, and one-sided p, against the runner-up; NaN not computed
+  double p, q;               ///< of the test that decides, and adjusted
   double detected, detected_others;  ///< share of the type's cells, and of all others, with a count
 };
 
@@ -81,8 +81,8 @@ inline OtherTypes other_types(MatrixView<const double> log_prototypes, Index gen
     }
     const double best = log_prototypes(result.runner_up, gene);
     // Of types without counts the one that was looked at most says most.
-    if (value > best || (value == best && depth[static_cast<std::size_t>(u)] >
-                                              depth[static_cast<std::size_t>(result.runner_up)]))
+    if (value > best ||
+        (value == best && depth[static_cast<std::size_t>(u)] > depth[static_cast<std::size_t>(result.runner_up)]))
       result.runner_up = u;
   }
   if (result.runner_up < 0) return result;
@@ -110,7 +110,8 @@ inline OtherTypes other_types(MatrixView<const double> log_prototypes, Index gen
 /// result of fit() on the same counts and design. Types that are not estimable in a gene are left out of its
 /// comparisons. Reads the source once; genes in parallel, results independent of the number of threads. Throws
 /// ShapeError where lengths differ, ValueError on options out of range, errors of fit(). Cost of a gene: a fit at its
-/// dispersion, and another for each type tested by likelihood ratio (at most one where the comparison is with the largest).
+/// dispersion, and another for each type tested by likelihood ratio (at most one where the comparison is with the
+/// largest).
 template <GeneBlockSource Source>
 std::vector<Marker> find_markers(CpuContext& context, Source&& counts, const Design& design, const FitResults& fitted,
                                  const MarkerOptions& options = {}) {
@@ -238,9 +239,9 @@ std::vector<Marker> find_markers(CpuContext& context, Source&& counts, const Des
 
 /// The same for counts in memory, a SparseMatrix<T> or a dense MatrixView<T>, genes x cells or the other way round.
 template <class Counts>
-requires(!GeneBlockSource<const Counts&> && !GeneBlockSource<Counts>) std::vector<Marker>
-    find_markers(CpuContext& context, const Counts& counts, const Design& design, const FitResults& fitted,
-                 const MarkerOptions& options = {}, Orientation orientation = Orientation::genes_by_cells) {
+requires(!GeneBlockSource<const Counts&> && !GeneBlockSource<Counts>) std::vector<Marker> find_markers(
+    CpuContext& context, const Counts& counts, const Design& design, const FitResults& fitted,
+    const MarkerOptions& options = {}, Orientation orientation = Orientation::genes_by_cells) {
   return find_markers(context, gene_blocks(counts, orientation), design, fitted, options);
 }
 

@@ -2,8 +2,8 @@
 
 // The negative binomial GLM of one gene at a given dispersion where levels may be merged: under the hypothesis that two
 // types (or batches) have the same coefficient, they are one level of the model. The groups of cells stay as they are,
-// so the sums of group_sums.hpp serve the full model and every hypothesis alike. Gives the maximised log-likelihood and,
-// at the maximum, the estimate and variance of any linear combination of coefficients.
+// so the sums of group_sums.hpp serve the full model and every hypothesis alike. Gives the maximised log-likelihood
+// and, at the maximum, the estimate and variance of any linear combination of coefficients.
 //
 // Mathematics, separation and damping are those of gene_solver.hpp. Cost of a step: O(nonzeros + groups + types
 // batches^2).
@@ -121,9 +121,9 @@ class MergedGene {
   Index component_of_type(Index t) const { return components_.of_type(t); }
   Index component_of_batch(Index b) const { return components_.of_batch(b); }
 
-  /// sum of weights times coefficients, in the gauge of fit(): NaN where not estimable or where infinities of both signs
-  /// meet. A difference within a part of the gene's levels that does not hang together with the reference is estimable
-  /// although its terms are not. Empty weights are 0.
+  /// sum of weights times coefficients, in the gauge of fit(): NaN where not estimable or where infinities of both
+  /// signs meet. A difference within a part of the gene's levels that does not hang together with the reference is
+  /// estimable although its terms are not. Empty weights are 0.
   double estimate(const std::vector<double>& type_weights, const std::vector<double>& batch_weights) {
     double sum = 0.0;
     balance_.assign(beta_.size() + gamma_.size(), 0.0);
@@ -187,8 +187,8 @@ class MergedGene {
     components_.finish();
     active_.clear();
     for (Index k = 0; k < groups_->groups(); ++k)
-      if (present(k) && components_.of_type(static_cast<Index>(type(k))) ==
-                            components_.of_batch(static_cast<Index>(batch(k))))
+      if (present(k) &&
+          components_.of_type(static_cast<Index>(type(k))) == components_.of_batch(static_cast<Index>(batch(k))))
         active_.push_back(k);
     slots_.assign(batch_total_.size(), Index{-1});
     reference_of_.assign(batch_total_.size() + type_total_.size(), Index{-1});

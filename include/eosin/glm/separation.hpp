@@ -6,11 +6,11 @@
 //
 //     x_k'd = 0 for groups with counts,     x_k'd <= 0 for groups without,
 //
-// and if x_k'd < 0 for some k the fitted mean of that group tends to 0. The directions form a cone, so there is a largest
-// set of groups that vanish together. Here it is found exactly, in fractions: the equalities are eliminated, the
-// inequalities left become a homogeneous linear programme y >= 0, y = C y', solved by the simplex method with Bland's
-// rule, whose pivots all stay at y = 0 until a ray is found. For two factors the graph of components.hpp gives the same.
-// Derivation: docs/derivations/separation.md.
+// and if x_k'd < 0 for some k the fitted mean of that group tends to 0. The directions form a cone, so there is a
+// largest set of groups that vanish together. Here it is found exactly, in fractions: the equalities are eliminated,
+// the inequalities left become a homogeneous linear programme y >= 0, y = C y', solved by the simplex method with
+// Bland's rule, whose pivots all stay at y = 0 until a ray is found. For two factors the graph of components.hpp gives
+// the same. Derivation: docs/derivations/separation.md.
 
 #include <eosin/core/buffer.hpp>
 #include <eosin/core/error.hpp>
@@ -114,8 +114,7 @@ inline std::vector<char> positive_ray(RationalRows a) {
     if (enter == column_variable.size()) return {};
     std::size_t leave = dictionary.size();
     for (std::size_t i = 0; i < dictionary.size(); ++i)
-      if (dictionary[i][enter].sign() < 0 &&
-          (leave == dictionary.size() || row_variable[i] < row_variable[leave]))
+      if (dictionary[i][enter].sign() < 0 && (leave == dictionary.size() || row_variable[i] < row_variable[leave]))
         leave = i;
     if (leave == dictionary.size()) {
       std::vector<char> positive(rows, 0);

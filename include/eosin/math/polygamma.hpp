@@ -27,8 +27,8 @@ inline double trigamma(double x) {
   for (; x < 16.0; x += 1.0) below += 1.0 / (x * x);
   const double v = 1.0 / x, w = v * v;
   const double series =
-      1.0 / 6.0 -
-      w * (1.0 / 30.0 - w * (1.0 / 42.0 - w * (1.0 / 30.0 - w * (5.0 / 66.0 - w * (691.0 / 2730.0 - w * (7.0 / 6.0))))));
+      1.0 / 6.0 - w * (1.0 / 30.0 -
+                       w * (1.0 / 42.0 - w * (1.0 / 30.0 - w * (5.0 / 66.0 - w * (691.0 / 2730.0 - w * (7.0 / 6.0))))));
   return below + v + w * (0.5 + v * series);
 }
 
