@@ -72,7 +72,8 @@ TEST_CASE("math: upper tail of chi-squared") {
                               {1300.0, 1, -653.81161888143186626},
                               {5000.0, 1, -2504.4845878484513719}};
   double worst = 0.0;
-  for (const auto& [x, df, log_p] : rows) {
+  for (const Row& row : rows) {
+    const double x = row.x, df = row.df, log_p = row.log_p;
     CAPTURE(x);
     CAPTURE(df);
     const double error = tail_error(math::log_chi_squared_upper_tail(x, df), log_p);
@@ -143,7 +144,8 @@ TEST_CASE("math: upper tail of F") {
                               {12, 40.0, 2.0, -2.5282783425236301146},
                               {90, 40.0, 2.0, -4.5056362555747626373}};
   double worst = 0.0;
-  for (const auto& [f, df1, df2, log_p] : rows) {
+  for (const Row& row : rows) {
+    const double f = row.f, df1 = row.df1, df2 = row.df2, log_p = row.log_p;
     CAPTURE(f);
     CAPTURE(df1);
     CAPTURE(df2);
@@ -186,7 +188,8 @@ TEST_CASE("math: upper tail of Student's t") {
                               {2.0, 10000.0, -3.7825911775789805039},     {9.0, 10000.0, -43.460993565695929361},
                               {60.0, 10000.0, -1542.2833420150749318}};
   double worst = 0.0;
-  for (const auto& [t, df, log_p] : rows) {
+  for (const Row& row : rows) {
+    const double t = row.t, df = row.df, log_p = row.log_p;
     CAPTURE(t);
     CAPTURE(df);
     const double error = tail_error(math::log_t_upper_tail(t, df), log_p);
@@ -209,7 +212,8 @@ TEST_CASE("math: upper tail of the normal") {
       {37.0, -689.0305855768905936},      {38.9, -761.18559254238457698},   {39.1, -768.99071403752147722},
       {60.0, -1805.0135606805671387},     {1000.0, -500007.82669481218431}, {100000000.0, -5000000000000019.3396}};
   double worst = 0.0;
-  for (const auto& [z, log_p] : rows) {
+  for (const Row& row : rows) {
+    const double z = row.z, log_p = row.log_p;
     CAPTURE(z);
     const double error = tail_error(math::log_normal_upper_tail(z), log_p);
     CHECK(error < 1e-12);

@@ -21,7 +21,8 @@ TEST_CASE("math: digamma, trigamma and its inverse") {
                               {16.1, 2.7474420055146230693, 0.064080645042418556761},
                               {100, 4.6001618527380874002, 0.010050166663333571395},
                               {1000000.0, 13.815510057964190771, 1.0000005000001666667e-6}};
-  for (const auto& [x, digamma, trigamma] : rows) {
+  for (const Row& row : rows) {
+    const double x = row.x, digamma = row.digamma, trigamma = row.trigamma;
     CAPTURE(x);
     CHECK(math::digamma(x) == doctest::Approx(digamma).epsilon(1e-14));
     CHECK(std::abs(math::trigamma(x) / trigamma - 1.0) < 2e-15);
