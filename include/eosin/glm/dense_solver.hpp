@@ -12,6 +12,7 @@
 // cells are vectorised; the information is gathered per group. Cost of a step: O(cells continuous^2 + columns^3).
 // Derivation: docs/derivations/nb_glm.md, docs/derivations/dense_glm.md.
 
+#include <eosin/glm/components.hpp>
 #include <eosin/glm/count_sums.hpp>
 #include <eosin/glm/dense_design.hpp>
 #include <eosin/glm/dense_factor.hpp>
@@ -340,15 +341,33 @@ class DenseSolver {
     if (status_ != FitStatus::no_counts && static_cast<Index>(active_.size()) < cells_->groups()) find_dependent();
   }
 
+  /// Groups whose fitted mean vanishes though their levels have counts: by the graph of two factors, which takes no
+  /// time, or by linear programme.
   void leave_out_vanishing() {
     const DenseDesign& design = cells_->design();
-    Matrix<int> rows(static_cast<Index>(active_.size()), first_dense());
-    std::vector<char> counts;
-    for (std::size_t i = 0; i < active_.size(); ++i) {
-      for (Index f = 0; f < design.factors(); ++f) rows(static_cast<Index>(i), cells_->column(active_[i], f)) = 1;
-      counts.push_back(group_total_[at(active_[i])] > 0.0);
+    std::vector<char> vanishes(active_.size());
+    if (design.factors() == 2) {
+      components_.reset(design.types(), design.factor(1).levels.levels());
+      const auto level = [&](Index k) { return cells_->column(k, 1) - design.first_column(1); };
+      for (const Index k : active_) {
+        if (group_total_[at(k)] > 0.0) {
+          components_.link(cells_->column(k, 0), level(k));
+        } else {
+          components_.arc(cells_->column(k, 0), level(k));
+        }
+      }
+      components_.finish();
+      for (std::size_t i = 0; i < active_.size(); ++i)
+        vanishes[i] = components_.of_type(cells_->column(active_[i], 0)) != components_.of_batch(level(active_[i]));
+    } else {
+      Matrix<int> rows(static_cast<Index>(active_.size()), first_dense());
+      std::vector<char> counts;
+      for (std::size_t i = 0; i < active_.size(); ++i) {
+        for (Index f = 0; f < design.factors(); ++f) rows(static_cast<Index>(i), cells_->column(active_[i], f)) = 1;
+        counts.push_back(group_total_[at(active_[i])] > 0.0);
+      }
+      vanishes = vanishing_groups(rows.view(), counts);
     }
-    const auto vanishes = vanishing_groups(rows.view(), counts);
     std::size_t kept = 0;
     for (std::size_t i = 0; i < active_.size(); ++i)
       if (!vanishes[i]) active_[kept++] = active_[i];
@@ -534,6 +553,7 @@ class DenseSolver {
 
   // Where the fit stands.
   std::vector<double> value_, mu_;
+  Components components_;
   GroupMoments information_, expected_, change_;
   DenseFactor factor_;
   int iterations_ = 0;
