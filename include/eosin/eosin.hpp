@@ -18,13 +18,16 @@
 #include <eosin/core/view.hpp>
 #include <eosin/core/workspace.hpp>
 
+#include <eosin/math/distributions.hpp>
 #include <eosin/math/exponential.hpp>
 #include <eosin/math/gamma_difference.hpp>
 #include <eosin/math/gelu.hpp>
 #include <eosin/math/logarithm.hpp>
 #include <eosin/math/negative_binomial.hpp>
 #include <eosin/math/pack.hpp>
+#include <eosin/math/polygamma.hpp>
 #include <eosin/math/polynomial.hpp>
+#include <eosin/math/rational.hpp>
 #include <eosin/math/stirling.hpp>
 
 #include <eosin/ops/elementwise.hpp>
@@ -55,20 +58,33 @@
 #include <eosin/optim/sgd.hpp>
 
 #include <eosin/glm/arrow_factor.hpp>
+#include <eosin/glm/benjamini_hochberg.hpp>
 #include <eosin/glm/bounded_quadratic.hpp>
 #include <eosin/glm/categories.hpp>
 #include <eosin/glm/components.hpp>
+#include <eosin/glm/contrasts.hpp>
 #include <eosin/glm/count_sums.hpp>
+#include <eosin/glm/dense_design.hpp>
+#include <eosin/glm/dense_factor.hpp>
+#include <eosin/glm/dense_fit.hpp>
+#include <eosin/glm/dense_solver.hpp>
 #include <eosin/glm/design.hpp>
+#include <eosin/glm/dispersion_search.hpp>
+#include <eosin/glm/dispersion_trend.hpp>
 #include <eosin/glm/fit.hpp>
 #include <eosin/glm/gene_blocks.hpp>
 #include <eosin/glm/gene_solver.hpp>
 #include <eosin/glm/group_sums.hpp>
 #include <eosin/glm/log1p_forms.hpp>
+#include <eosin/glm/markers.hpp>
+#include <eosin/glm/merged_gene.hpp>
 #include <eosin/glm/mixture_solver.hpp>
 #include <eosin/glm/naive_means.hpp>
+#include <eosin/glm/natural_spline.hpp>
 #include <eosin/glm/prototypes.hpp>
+#include <eosin/glm/quasi_likelihood.hpp>
 #include <eosin/glm/root.hpp>
+#include <eosin/glm/separation.hpp>
 #include <eosin/glm/size_factors.hpp>
 #include <eosin/glm/soft_labels.hpp>
 
@@ -99,4 +115,6 @@
 #include <eosin/io/atomic_file.hpp>
 #include <eosin/io/base64.hpp>
 #include <eosin/io/file.hpp>
+#include <eosin/io/gene_spool.hpp>
+#include <eosin/io/lzf.hpp>
 #include <eosin/io/number.hpp>
