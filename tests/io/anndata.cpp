@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "support/golden.hpp"
+#include "support/golden_folder.hpp"
 #include "support/message.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -113,7 +114,7 @@ TEST_CASE("anndata: golden files, every version and storage") {
 }
 
 TEST_CASE("anndata: counts as a source of genes") {
-  const std::filesystem::path golden(EOSIN_TEST_GOLDEN_DIR "/io");
+  const auto golden = testing::golden_folder() / "io";
   for (const Index memory : {Index{0}, Index{1} << 30}) {
     auto source = io::read_anndata_genes(golden / "h5ad_layers_raw/cells.h5ad", "layers/counts", {.memory = memory});
     const auto truth = dense(io::AnnData(golden / "h5ad_layers_raw/cells.h5ad"), "layers/counts");
