@@ -5,6 +5,7 @@
 #include <eosin/io/hdf5.hpp>
 
 #include <cmath>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -50,8 +51,25 @@ class Hdf5Writer {
         H5Dcreate2(file_.id(), path.c_str(), type.id(), space.id(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), H5Dclose);
     H5Dwrite(data.id(), type.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data());
   }
+  void attribute(const std::string& path, const std::string& name, const std::string& text) {
+    const io::hdf5::Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+    H5Tset_size(type.id(), text.size() + 1);
+    const io::hdf5::Handle space(H5Screate(H5S_SCALAR), H5Sclose);
+    add_attribute(path, name, type.id(), space.id(), text.c_str());
+  }
+  void attribute(const std::string& path, const std::string& name, const std::vector<std::int64_t>& values) {
+    const hsize_t extent = values.size();
+    const io::hdf5::Handle space(H5Screate_simple(1, &extent, nullptr), H5Sclose);
+    add_attribute(path, name, H5T_NATIVE_INT64, space.id(), values.data());
+  }
 
  private:
+  void add_attribute(const std::string& path, const std::string& name, hid_t type, hid_t space, const void* data) {
+    const io::hdf5::Handle object(H5Oopen(file_.id(), path.c_str(), H5P_DEFAULT), H5Oclose);
+    const io::hdf5::Handle made(H5Acreate2(object.id(), name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+    H5Awrite(made.id(), type, data);
+  }
+
   Hdf5Changes changes_;
   io::hdf5::Handle file_;
 };
