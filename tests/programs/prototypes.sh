@@ -208,7 +208,7 @@ check fit/batch-effect "$(row coefficients G03)" \
   test "$(row coefficients G03 | awk -F, '{ print ($6 > 0.4 && $6 < 1.0) }')" = 1
 check fit/seventeen-digits "$(row coefficients G03)" \
   test "$(row coefficients G03 | cut -d, -f2 | tr -d '.-' | sed 's/e.*//; s/^0*//' | wc -c)" -ge 16
-check fit/numbers "a number is not one" test -z "$(cut -d, -f2- first/*.csv | grep -iE '(^|,)[+-]?nan' | head -n 1)"
+check fit/numbers "a number is not one" test -z "$(cut -d, -f2- first/*.csv | grep -iE '(^|,)[+-]?nan(,|$)' | head -n 1)"
 check fit/markers "$(grep '^type:B' first/markers.csv | head -n 3 | tr '\n' ' ')" \
   test "$(grep '^type:B' first/markers.csv | head -n 5 | cut -d, -f2 | tr -d G | awk '{ n += $1 % 3 == 0 } END { print n }')" = 5
 
@@ -253,7 +253,7 @@ works() {  # NAME ARGUMENTS...
   if [ "$status" != 0 ]; then detail="status $status: $(last_error)"
   elif [ ! -s out/summary.json ] || [ ! -s out/markers.csv ]; then detail="results are missing"
   elif [ -s stderr ]; then detail="it said: $(head -n 1 stderr)"
-  elif cut -d, -f2- out/*.csv | grep -qiE '(^|,)[+-]?nan'; then detail="a number is not one"
+  elif cut -d, -f2- out/*.csv | grep -qiE '(^|,)[+-]?nan(,|$)'; then detail="a number is not one"
   elif ! none_left out; then detail="temporary files are left"; fi
   if [ -n "$detail" ]; then fail "$name" "$detail"; else ok "$name"; fi
 }
