@@ -54,13 +54,18 @@ TEST_CASE("glm::find_markers: finds what was put in, with fold changes of the pr
   CpuContext context({.threads = 2});
   const auto design = data.design();
   const auto fitted = glm::fit(context, data.counts, design, {.size_factors = data.size_factors});
-  const auto table = glm::find_markers(context, data.counts, design, fitted, {.largest_q = 1e-3});
+  const auto table = glm::find_markers(context, data.counts, design, fitted,
+                                       {.comparison = MarkerComparison::largest,
+                                        .order = glm::MarkerOrder::lower_bound,
+                                        .largest_q = 1e-3,
+                                        .smallest_log2_fold_change = 0.0});
   CHECK(genes_of(table, 0) == std::vector<Index>{0});
   CHECK(genes_of(table, 1) == std::vector<Index>{1});
   CHECK(genes_of(table, 2) == std::vector<Index>{2, 5});
   CHECK(genes_of(table, 3) == std::vector<Index>{3});
-  const auto mean = glm::find_markers(context, data.counts, design, fitted,
-                                      {.comparison = MarkerComparison::mean, .largest_q = 1e-3});
+  const auto mean =
+      glm::find_markers(context, data.counts, design, fitted,
+                        {.comparison = MarkerComparison::mean, .largest_q = 1e-3, .smallest_log2_fold_change = 0.0});
   CHECK(genes_of(mean, 0) == std::vector<Index>{0, 4});
   CHECK(genes_of(mean, 1) == std::vector<Index>{1, 4});
   CHECK(genes_of(mean, 2) == std::vector<Index>{2, 5});
@@ -69,6 +74,7 @@ TEST_CASE("glm::find_markers: finds what was put in, with fold changes of the pr
     const auto& row = table[i];
     CAPTURE(row.gene);
     if (i > 0) CHECK(table[i - 1].type <= row.type);
+    if (i > 0 && table[i - 1].type == row.type) CHECK(table[i - 1].log2_lower_bound >= row.log2_lower_bound);
     const double own = fitted.log_prototypes(row.type, row.gene);
     double best = -glm::detail::infinity, sum = 0.0;
     for (Index u = 0; u < 4; ++u) {
@@ -84,11 +90,17 @@ TEST_CASE("glm::find_markers: finds what was put in, with fold changes of the pr
       CHECK(row.ratio > 50.0);
       CHECK(row.p == row.ratio_p);
       CHECK(row.detected_others == 0.0);
+      double others = 0.0;
+      for (std::size_t c = 0; c < 400; ++c) others += data.type[c] != 2 ? data.size_factors[c] : 0.0;
+      const double lower = own - 1.6448536269514727 * fitted.log_prototype_errors(2, 5);
+      CHECK(row.log2_lower_bound == doctest::Approx((lower + std::log(others / 2.99573227)) / std::log(2.0)));
       continue;
     }
     CHECK(row.log2_over_largest == doctest::Approx((own - best) / std::log(2.0)));
     CHECK(row.log2_over_mean == doctest::Approx((own - std::log(sum / 3.0)) / std::log(2.0)));
     CHECK(row.log2_over_largest == doctest::Approx(std::log2(3.0)).epsilon(0.35));
+    CHECK(row.log2_lower_bound ==
+          doctest::Approx(row.log2_over_largest - 1.6448536269514727 * row.log2_over_largest / row.z));
     CHECK(row.p == row.ratio_p);
     CHECK(row.ratio_p == doctest::Approx(0.5 * math::chi_squared_upper_tail(row.ratio, 1.0)));
     CHECK(row.q >= row.p);
@@ -123,13 +135,23 @@ TEST_CASE("glm::find_markers: finds what was put in, with fold changes of the pr
           doctest::Approx(row.log2_over_mean * std::log(2.0) / tested.standard_error(0, row.gene)).epsilon(1e-9));
   }
 
-  const auto few = glm::find_markers(context, data.counts, design, fitted, {.largest_q = 1.0, .most_per_type = 1});
+  const auto few = glm::find_markers(context, data.counts, design, fitted,
+                                     {.comparison = MarkerComparison::largest,
+                                      .order = glm::MarkerOrder::significance,
+                                      .largest_q = 1.0,
+                                      .smallest_log2_fold_change = 0.0,
+                                      .most_per_type = 1});
   REQUIRE(few.size() == 4);
   CHECK(few[0].gene == 0);
   CHECK(few[1].gene == 1);
   CHECK(few[3].gene == 3);
   CpuContext one({.threads = 1});
-  const auto again = glm::find_markers(one, data.counts, design, fitted, {.largest_q = 1e-3, .block_genes = 7});
+  const auto again = glm::find_markers(one, data.counts, design, fitted,
+                                       {.comparison = MarkerComparison::largest,
+                                        .order = glm::MarkerOrder::lower_bound,
+                                        .largest_q = 1e-3,
+                                        .smallest_log2_fold_change = 0.0,
+                                        .block_genes = 7});
   REQUIRE(again.size() == table.size());
   for (std::size_t i = 0; i < table.size(); ++i) {
     CHECK(again[i].gene == table[i].gene);
@@ -148,7 +170,8 @@ TEST_CASE("glm::find_markers: few false markers where there are none") {
   const auto fitted = glm::fit(context, data.counts, design, {.size_factors = data.size_factors});
   for (const auto comparison : {MarkerComparison::largest, MarkerComparison::mean}) {
     const auto table =
-        glm::find_markers(context, data.counts, design, fitted, {.comparison = comparison, .largest_q = 1.0});
+        glm::find_markers(context, data.counts, design, fitted,
+                          {.comparison = comparison, .largest_q = 1.0, .smallest_log2_fold_change = 0.0});
     // One-sided tests of true hypotheses; the type's own genes above 0 are in the table, the others have p of at least
     // 1/2.
     int low = 0, called = 0;
@@ -169,5 +192,6 @@ TEST_CASE("glm::find_markers: one type has no others") {
   const glm::Design design(glm::Categories::from_codes({0, 0, 0}, "T"));
   CpuContext context({.threads = 1});
   const auto fitted = glm::fit(context, counts, design, {.size_factors = std::vector<double>(3, 1.0)});
-  CHECK(glm::find_markers(context, counts, design, fitted, {.largest_q = 1.0}).empty());
+  CHECK(
+      glm::find_markers(context, counts, design, fitted, {.largest_q = 1.0, .smallest_log2_fold_change = 0.0}).empty());
 }

@@ -8,15 +8,20 @@
 // with tests that the type is not above what it is compared with:
 //
 //   Wald               z = (log fold change) / its standard error (delta method; the batches' part cancels), P(Z > z)
-//   likelihood ratio   type t has the coefficient of the runner-up, the highest other type: the signed root of 2
-//   [l(full)
-//                      - l(merged)] against P(Z > z); it exists where the other types have no counts at all
+//   likelihood ratio   against the model where type t has the coefficient of the runner-up, the highest other type: the
+//                      root of 2 [l(full) - l(merged)], P(Z > root); exists where the other types have no counts at all
 //
 // p-values are one-sided (markers are genes above), adjusted over the genes of a type (benjamini_hochberg.hpp). For the
 // comparison with the largest, the likelihood ratio is the test; for that with the mean, Wald's, and the likelihood
 // ratio where all other prototypes are 0. A gene that is not above (fold change <= 0) gets p = 1 without a test: such
 // p-values are at least 1/2 and only their number counts in the adjustment. Where the gene's counts do not link the
-// types compared there is no test: p is NaN and does not count. Derivation: docs/derivations/contrasts.md.
+// types compared there is no test: p is NaN and does not count.
+//
+// Rows are ordered by p, or by the lower 95 % bound of the log fold change: large and certain first, which prefers
+// specific genes of few counts. Where all others are 0 the bound takes their mean as -log(0.05) / (sum of their size
+// factors), the largest that a Poisson count of 0 does not contradict.
+//
+// Derivation: docs/derivations/contrasts.md.
 
 #include <eosin/glm/benjamini_hochberg.hpp>
 #include <eosin/glm/contrasts.hpp>
@@ -32,12 +37,16 @@
 namespace eosin::glm {
 
 enum class MarkerComparison { largest, mean };
+enum class MarkerOrder { significance, lower_bound };
 
 struct MarkerOptions {
-  MarkerComparison comparison = MarkerComparison::largest;
-  double largest_q = 0.05;                 ///< rows with an adjusted p above are left out; 1 keeps all that are above 0
-  double smallest_log2_fold_change = 0.0;  ///< rows at or below are left out
-  Index most_per_type = 0;                 ///< rows kept for a type, the first by sorting; 0: all
+  /// With the mean, kindred types share their markers; with the largest, a marker tells a type from each other.
+  MarkerComparison comparison = MarkerComparison::mean;
+  MarkerOrder order = MarkerOrder::significance;
+  double largest_q = 0.05;  ///< rows with an adjusted p above are left out; 1 keeps all that are above 0
+  /// Rows at or below are left out: with many cells the smallest change is significant. 0: all that are above.
+  double smallest_log2_fold_change = 1.0;
+  Index most_per_type = 0;  ///< rows kept for a type, the first by sorting; 0: all
   int max_iterations = 100;
   Index block_genes = 256;
   std::function<void(Index, Index)> progress = {};
@@ -50,6 +59,7 @@ struct Marker {
   Index runner_up;           ///< the highest other type
   double log2_over_largest;  ///< fold change against the runner-up; +inf where it has no counts
   double log2_over_mean;     ///< against the mean of the others
+  double log2_lower_bound;   ///< one-sided 95 % bound of the fold change compared; NaN where it is not above 0
   double z, wald_p;          ///< of the comparison chosen; NaN where the fold change is infinite
   double ratio, ratio_p;     ///< likelihood ratio statistic, and one-sided p, against the runner-up; NaN not computed
   double p, q;               ///< of the test that decides, and adjusted
@@ -106,9 +116,9 @@ inline OtherTypes other_types(MatrixView<const double> log_prototypes, Index gen
 
 }  // namespace detail
 
-/// The markers of each type: rows ordered by type, then p, then fold change (largest first), then gene. `fitted` is the
-/// result of fit() on the same counts and design. Types that are not estimable in a gene are left out of its
-/// comparisons. Reads the source once; genes in parallel, results independent of the number of threads. Throws
+/// The markers of each type: rows ordered by type, then by the order chosen, then p, fold change (largest first), gene.
+/// `fitted` is the result of fit() on the same counts and design. Types that are not estimable in a gene are left out
+/// of its comparisons. Reads the source once; genes in parallel, results independent of the number of threads. Throws
 /// ShapeError where lengths differ, ValueError on options out of range, errors of fit(). Cost of a gene: a fit at its
 /// dispersion, and another for each type tested by likelihood ratio (at most one where the comparison is with the
 /// largest).
@@ -131,6 +141,8 @@ std::vector<Marker> find_markers(CpuContext& context, Source&& counts, const Des
     cells_of[static_cast<std::size_t>(groups.type(k))] += static_cast<double>(groups.size_factors(k).size());
   }
   const double all_cells = static_cast<double>(groups.used());
+  double all_depth = 0.0;
+  for (const double d : depth) all_depth += d;
 
   std::vector<Marker> rows(static_cast<std::size_t>(types * genes));  // [types x genes]
   struct Worker {
@@ -156,12 +168,13 @@ std::vector<Marker> find_markers(CpuContext& context, Source&& counts, const Des
       const auto at = static_cast<std::size_t>(t);
       Marker& row = rows[static_cast<std::size_t>(t * genes + g)];
       constexpr double none = detail::not_estimable;
-      row = {t, g, fitted.log_prototypes(t, g), -1, none, none, none, none, none, none, none, none, none, none};
+      row = {t, g, fitted.log_prototypes(t, g), -1, none, none, none, none, none, none, none, none, none, none, none};
       row.detected = worker.detected[at] / cells_of[at];
       if (all_cells > cells_of[at]) row.detected_others = (detected - worker.detected[at]) / (all_cells - cells_of[at]);
       const auto others = detail::other_types(fitted.log_prototypes.view(), g, t, options.comparison, depth);
       if (std::isnan(row.log_prototype) || others.runner_up < 0 || !settled) continue;
-      constexpr double per_bit = 1.44269504088896340736;
+      constexpr double per_bit = 1.44269504088896340736, one_sided = 1.6448536269514727;
+      constexpr double largest_mean_of_zero = 2.9957322735539909;  // -log 0.05
       row.runner_up = others.runner_up;
       row.log2_over_largest = per_bit * (row.log_prototype - fitted.log_prototypes(others.runner_up, g));
       row.log2_over_mean = per_bit * (row.log_prototype - others.log_mean);
@@ -177,6 +190,7 @@ std::vector<Marker> find_markers(CpuContext& context, Source&& counts, const Des
         if (std::isnan(worker.gene.estimate(others.weights, {}))) continue;  // not linked: no test
         row.z = change / per_bit / std::sqrt(worker.gene.variance(others.weights, {}));
         row.p = row.wald_p = math::normal_upper_tail(row.z);
+        row.log2_lower_bound = change - one_sided / row.z * change;
         if (!by_largest) continue;
       }
       if (!std::exchange(at_full, true)) worker.gene.maximise(full, phi);
@@ -186,6 +200,11 @@ std::vector<Marker> find_markers(CpuContext& context, Source&& counts, const Des
                                                detail::comparable_types(worker.gene, t, others.runner_up));
       at_full = false;
       row.ratio = ratio.statistic;
+      if (std::isinf(change)) {
+        const double error = fitted.log_prototype_errors.empty() ? 0.0 : fitted.log_prototype_errors(t, g);
+        row.log2_lower_bound = per_bit * (row.log_prototype - one_sided * error -
+                                          std::log(largest_mean_of_zero / (all_depth - depth[at])));
+      }
       row.p = row.ratio_p = math::normal_upper_tail(std::sqrt(ratio.statistic));
     }
   };
@@ -226,6 +245,8 @@ std::vector<Marker> find_markers(CpuContext& context, Source&& counts, const Des
     // Equal p are common far out, where they underflow: z and the statistic still tell them apart.
     const auto strength = [](const Marker& row) { return std::isnan(row.ratio) ? row.z * row.z : row.ratio; };
     std::sort(kept.begin(), kept.end(), [&](const Marker& a, const Marker& b) {
+      if (options.order == MarkerOrder::lower_bound && a.log2_lower_bound != b.log2_lower_bound)
+        return a.log2_lower_bound > b.log2_lower_bound;
       if (strength(a) != strength(b)) return strength(a) > strength(b);
       if (change(a) != change(b)) return change(a) > change(b);
       return a.gene < b.gene;
