@@ -48,6 +48,12 @@ class ArrowFactor {
     grow(column_sum_, stride_);
     grow(lower_, free_ * free_);
     grow(scratch_, std::max(free_, stride_));
+    // A type that has all columns of the only factor finds its row of weights as it stands.
+    begin_.assign(size(types_) + 1, 0);
+    for (Index k = 0; k < groups_; ++k) begin_[size(type[size(k)]) + 1] = k + 1;
+    complete_.assign(size(types_), 0);
+    for (Index t = 0; t < types_; ++t)
+      complete_[size(t)] = factors_ == 1 && begin_[size(t) + 1] - begin_[size(t)] == columns_;
     column_of_.resize(size(free_));
     for (Index c = 0; c < columns_; ++c)
       if (slots[size(c)] >= 0) column_of_[size(slots[size(c)])] = c;
@@ -55,15 +61,28 @@ class ArrowFactor {
 
   /// Takes weights [groups]; every type needs some. False where the matrix is not positive definite to rounding.
   bool factor(const double* weights) {
-    std::fill(means_.begin(), means_.begin() + types_ * stride_, 0.0);
-    std::fill(diagonal_.begin(), diagonal_.begin() + types_, 0.0);
-    for (Index k = 0; k < groups_; ++k) {
-      const Index t = type(k);
-      diagonal_[t] += weights[k];
-      for (Index f = 0; f < factors_; ++f) means_[t * stride_ + column(k, f)] += weights[k];
+    for (Index t = 0; t < types_; ++t) {
+      double* row = means_.data() + t * stride_;
+      const Index begin = begin_[size(t)], end = begin_[size(t) + 1];
+      double sum = 0.0;
+      if (complete_[size(t)]) {
+        math::PackSum<double> total;
+        math::for_each_pack<double>(0, columns_, [&](auto lanes) {
+          const V w = lanes.load(weights + begin);
+          total.add(w);
+          math::FullLanes<double>{lanes.index}.store(row, w);
+        });
+        sum = total.total();
+      } else {
+        std::fill(row, row + stride_, 0.0);
+        for (Index k = begin; k < end; ++k) {
+          sum += weights[k];
+          for (Index f = 0; f < factors_; ++f) row[column(k, f)] += weights[k];
+        }
+      }
+      if (!(sum > 0.0)) return false;
+      diagonal_[t] = sum;
     }
-    for (Index t = 0; t < types_; ++t)
-      if (!(diagonal_[t] > 0.0)) return false;
     if (free_ == 0) {
       scale_means();
       return true;
@@ -79,16 +98,27 @@ class ArrowFactor {
 
   /// Solves X'WX x = X'g for g [groups]: x as types [types] and columns [columns], 0 for those that are not free.
   void solve(const double* g, double* types, double* columns) {
-    std::fill(type_sum_.begin(), type_sum_.begin() + types_, 0.0);
-    std::fill(column_sum_.begin(), column_sum_.begin() + stride_, 0.0);
-    for (Index k = 0; k < groups_; ++k) {
-      type_sum_[type(k)] += g[k];
-      for (Index f = 0; f < factors_; ++f) column_sum_[column(k, f)] += g[k];
+    double* const sums = column_sum_.data();
+    std::fill(sums, sums + stride_, 0.0);
+    for (Index t = 0; t < types_; ++t) {
+      double sum = 0.0;
+      for (Index k = begin_[size(t)]; k < begin_[size(t) + 1]; ++k) {
+        sum += g[k];
+        for (Index f = 0; f < factors_; ++f) sums[column(k, f)] += g[k];
+      }
+      type_sum_[t] = sum;
     }
     std::fill(columns, columns + columns_, 0.0);
     if (free_ > 0) {
-      for (Index t = 0; t < types_; ++t) add_row(column_sum_.data(), -type_sum_[t], means_.data() + t * stride_);
-      for (Index i = 0; i < free_; ++i) scratch_[i] = column_sum_[column_of_[size(i)]];
+      for (Index c = 0; c < stride_; c += V::size) {
+        const math::FullLanes<double> lanes{c};
+        V left(0.0);
+        for (Index t = 0; t < types_; ++t)
+          left = math::multiply_add(V(type_sum_[t]), lanes.load(means_.data() + t * stride_), left);
+        lanes.store(scratch_.data(), left);
+      }
+      for (Index i = 0; i < free_; ++i) sums[column_of_[size(i)]] -= scratch_[column_of_[size(i)]];
+      for (Index i = 0; i < free_; ++i) scratch_[i] = sums[column_of_[size(i)]];
       forward();
       backward();
       for (Index i = 0; i < free_; ++i) columns[column_of_[size(i)]] = scratch_[i];
@@ -96,7 +126,7 @@ class ArrowFactor {
     for (Index t = 0; t < types_; ++t) {
       double sum = type_sum_[t] / diagonal_[t];
       const double* mean = means_.data() + t * stride_;
-      for (Index c = 0; c < columns_; ++c) sum -= mean[c] * columns[c];
+      for (Index i = 0; i < free_; ++i) sum -= mean[column_of_[size(i)]] * columns[column_of_[size(i)]];
       types[t] = sum;
     }
   }
@@ -194,13 +224,17 @@ class ArrowFactor {
   }
   /// product := M^-1 x, and x' M^-1 x. M^-1 has zeros where a column is not free.
   double multiply(const double* x, double* product) const {
-    std::fill(product, product + stride_, 0.0);
-    for (Index i = 0; i < free_; ++i) {
-      const Index c = column_of_[size(i)];
-      if (x[c] != 0.0) add_row(product, x[c], inverse_.data() + c * stride_);
+    for (Index c = 0; c < stride_; c += V::size) {
+      const math::FullLanes<double> lanes{c};
+      V sum(0.0);
+      for (Index i = 0; i < free_; ++i) {
+        const Index j = column_of_[size(i)];
+        sum = math::multiply_add(V(x[j]), lanes.load(inverse_.data() + j * stride_), sum);
+      }
+      lanes.store(product, sum);
     }
     double sum = 0.0;
-    for (Index c = 0; c < columns_; ++c) sum += x[c] * product[c];
+    for (Index i = 0; i < free_; ++i) sum += x[column_of_[size(i)]] * product[column_of_[size(i)]];
     return sum;
   }
 
@@ -212,15 +246,24 @@ class ArrowFactor {
   /// One factor: off-diagonal entries sum_t w_tb w_tb' / D_t, collected in inverse_ before it holds the inverse.
   void assemble_laplacian() {
     double* products = inverse_.data();
-    std::fill(products, products + columns_ * stride_, 0.0);
+    for (Index t = 0; t < types_; ++t) type_sum_[t] = 1.0 / diagonal_[t];
+    for (Index i = 0; i < free_; ++i) {
+      const Index c = column_of_[size(i)];
+      for (Index other = 0; other < stride_; other += V::size) {
+        const math::FullLanes<double> lanes{other};
+        V sum(0.0);
+        for (Index t = 0; t < types_; ++t) {
+          const double* row = means_.data() + t * stride_;
+          sum = math::multiply_add(V(type_sum_[t] * row[c]), lanes.load(row), sum);
+        }
+        lanes.store(products + c * stride_, sum);
+      }
+    }
     for (Index t = 0; t < types_; ++t) {
       double* row = means_.data() + t * stride_;
-      const double share = 1.0 / diagonal_[t];
-      for (Index c = 0; c < columns_; ++c)
-        if (row[c] != 0.0) add_row(products + c * stride_, share * row[c], row);
       for (Index c = 0; c < stride_; c += V::size) {
         const math::FullLanes<double> lanes{c};
-        lanes.store(row, lanes.load(row) * V(share));
+        lanes.store(row, lanes.load(row) * V(type_sum_[t]));
       }
     }
     for (Index i = 0; i < free_; ++i) {
@@ -305,7 +348,8 @@ class ArrowFactor {
 
   Index groups_ = 0, factors_ = 1, types_ = 0, columns_ = 0, free_ = 0, stride_ = 0;
   const std::vector<Index>*type_ = nullptr, *column_ = nullptr, *slots_ = nullptr;
-  std::vector<Index> column_of_;
+  std::vector<Index> column_of_, begin_;
+  std::vector<char> complete_;
   Buffer<double> diagonal_, type_sum_, column_sum_, means_, inverse_, lower_, scratch_;
 };
 

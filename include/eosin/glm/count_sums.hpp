@@ -60,12 +60,13 @@ class CountSums {
     }
     large_count_.resize(distinct);
     double total = beyond;
-    last_ = 0;
+    last_ = largest_small_ = 0;
     for (std::size_t j = split + 1; j-- > 0;) {
       equal_[j] = static_cast<double>(tally[0][j] + tally[1][j] + tally[2][j] + tally[3][j]);
       above_[j] = j < split ? total : 0.0;  // the sums go below the split
       if (j == split) above_[j] = 0.0;
       total += equal_[j];
+      if (largest_small_ == 0 && equal_[j] > 0.0) largest_small_ = static_cast<Index>(j);
       if (last_ == 0 && j < split && above_[j] > 0.0) last_ = static_cast<Index>(j);
     }
   }
@@ -110,7 +111,7 @@ class CountSums {
   template <class F>
   double sum_of(F&& f) const {
     math::PackSum<double> sum;
-    math::for_each_pack<double>(1, static_cast<Index>(split) + 1, [&](auto lanes) {
+    math::for_each_pack<double>(1, largest_small_ + 1, [&](auto lanes) {
       sum.add(lanes.keep(lanes.load(equal_.data()) * f(lanes.load(numbers().data(), 1.0))));
     });
     return sum.total() + over_large([&](V y, V times) { return times * f(y); });
@@ -201,7 +202,7 @@ class CountSums {
   }
 
   std::array<double, split + 1> above_{}, equal_{};
-  Index last_ = 0;
+  Index last_ = 0, largest_small_ = 0;  // with above_ and with equal_ not 0
   std::vector<double> large_count_, large_times_;
 };
 

@@ -127,7 +127,7 @@ class GeneSolver {
                                   &pull_,
                                   &leverage_,
                                   &sum1_,
-                                  &sum2_,
+                                  &sum2_, &sum3_, &still_,
                                   &active_total_,
                                   &active_weighted_,
                                   &active_squared_,
@@ -184,12 +184,13 @@ class GeneSolver {
   DispersionEstimate maximise_dispersion(double cox_reid_factor, double largest) {
     if (status_ == FitStatus::no_counts) return {};
     solve_to(0.0, 1e-5);
-    const double at_zero = profile(0.0, cox_reid_factor).score;
+    const Profile zero = profile(0.0, cox_reid_factor);
+    const double at_zero = zero.score;
     const double upper = std::log(largest);
     const double start = std::log(std::clamp(moment_dispersion(), 1e-4, 0.5 * largest));
     if (at_zero > 0.0) {
       DispersionEstimate result;
-      if (climb(start, upper, cox_reid_factor, false, result)) return result;
+      if (climb(start, upper, cox_reid_factor, false, zero.adjustment, result)) return result;
       return search_dispersion(at_zero, start, largest, cox_reid_factor);
     }
     // Is there a rising branch beyond? Coarse solutions do: the score is corrected to second order.
@@ -214,9 +215,11 @@ class GeneSolver {
     solve_to(0.0, 1e-5);
     const double moment = std::clamp(moment_dispersion(), 0.0, 0.5 * largest);
     solve(moment);
-    if (!(plugin(0.0, cox_reid_factor).score > 0.0)) return {0.0, DispersionStatus::zero, 0.0};
+    const Profile zero = plugin(0.0, cox_reid_factor);
+    if (!(zero.score > 0.0)) return {0.0, DispersionStatus::zero, 0.0};
+    const double start = std::log(std::max(moment, 1e-4)), upper = std::log(largest);
     DispersionEstimate result;
-    climb(std::log(std::max(moment, 1e-4)), std::log(largest), cox_reid_factor, true, result);
+    if (!climb(start, upper, cox_reid_factor, true, zero.adjustment, result)) converged_ = false;
     return result;
   }
 
@@ -434,6 +437,7 @@ class GeneSolver {
       const auto j = static_cast<Index>(i);
       sum1_[j] = sums_->sum_of_size_factors(k);
       sum2_[j] = sums_->sum_of_squares(k);
+      sum3_[j] = sums_->sum_of_cubes(k);
       active_total_[j] = total_[at(k)];
       active_weighted_[j] = weighted_[at(k)];
       active_squared_[j] = squared_[at(k)];
@@ -441,7 +445,7 @@ class GeneSolver {
     type_range_.push_back(static_cast<Index>(active_.size()));
     groups_active_ = static_cast<Index>(active_.size());
     for (Index j = groups_active_; j < padded(groups_active_); ++j) {
-      sum1_[j] = sum2_[j] = active_total_[j] = active_weighted_[j] = active_squared_[j] = eta_[j] = 0.0;
+      sum1_[j] = sum2_[j] = sum3_[j] = active_total_[j] = active_weighted_[j] = active_squared_[j] = eta_[j] = 0.0;
       s_[j] = p_[j] = t_[j] = v_[j] = yr_[j] = ysr_[j] = ysr2_[j] = ys2r2_[j] = leverage_[j] = 0.0;
       step_eta_[j] = follow_eta_[j] = 0.0;
     }
@@ -838,65 +842,78 @@ class GeneSolver {
     factor_.solve(pull_.data(), type_follow_.data(), column_follow_.data());
     result.largest = predictors(type_step_, column_step_, step_eta_);
     predictors(type_follow_, column_follow_, follow_eta_);
-    for (Index j = 0; j < groups_active_; ++j) {
-      const double mean = mean_[j];
-      result.score += mean * (mean * t_[j] - ysr_[j]) + pull_[j] * step_eta_[j];
-      result.curvature += mean * mean * (ys2r2_[j] + mean * slope_of_t(j)) + pull_[j] * follow_eta_[j];
-    }
+    add_means(result, step_eta_, follow_eta_);
     if (cox_reid_factor == 0.0 || !factor_.factor(expected_.data())) return result;
     factor_.invert();
     factor_.variances_of_groups(leverage_.data());
-    double trace = 0.0;
-    for (Index j = 0; j < groups_active_; ++j)
-      trace += leverage_[j] * mean_[j] * (p_[j] * follow_eta_[j] - mean_[j] * v_[j]);
-    result.adjustment = -0.5 * cox_reid_factor * trace;
-    result.score += result.adjustment;
+    adjust(result, cox_reid_factor, follow_eta_);
     return result;
-  }
-  /// dT/da = (V - 2 T) / a, -2/3 sum s^3 at 0. For curvatures, which need no more than some digits.
-  double slope_of_t(Index j) const {
-    const double cubes = sums_->sum_of_cubes(active_[at(j)]);
-    if (a_[j] * cubes < 1e-8 * sum2_[j]) return -2.0 / 3.0 * cubes;
-    return (v_[j] - 2.0 * t_[j]) / a_[j];
   }
   /// The same with all means fixed.
   Profile plugin(double phi, double cox_reid_factor) {
     evaluate(phi);
     const auto by_counts = counts_.derivatives(phi);
     Profile result{by_counts.first, by_counts.second, 0.0, 0.0};
-    for (Index j = 0; j < groups_active_; ++j) {
-      const double mean = mean_[j];
-      result.score += mean * (mean * t_[j] - ysr_[j]);
-      result.curvature += mean * mean * (ys2r2_[j] + mean * slope_of_t(j));
-    }
-    if (cox_reid_factor == 0.0 || !factor_.factor(expected_.data())) return result;
-    factor_.invert();
-    factor_.variances_of_groups(leverage_.data());
-    double trace = 0.0;
-    for (Index j = 0; j < groups_active_; ++j) trace -= leverage_[j] * mean_[j] * mean_[j] * v_[j];
-    result.adjustment = -0.5 * cox_reid_factor * trace;
-    result.score += result.adjustment;
+    add_means(result, still_, still_);
+    if (cox_reid_factor != 0.0 && factor_.factor(expected_.data())) adjust(result, cox_reid_factor, still_);
     return result;
   }
 
+  /// The parts of the score and its slope that depend on the means, which move by `step` and, with phi, by `follow`.
+  /// dT/da = (V - 2 T) / a, -2/3 sum s^3 at 0; for the slope, which needs no more than some digits.
+  void add_means(Profile& result, const Buffer<double>& step, const Buffer<double>& follow) const {
+    math::PackSum<double> score, curvature;
+    for (Index j = 0; j < groups_active_; j += V::size) {
+      const math::FullLanes<double> lanes{j};
+      const V mean = lanes.load(mean_.data()), a = lanes.load(a_.data()), t = lanes.load(t_.data());
+      const V pull = lanes.load(pull_.data()), cubes = lanes.load(sum3_.data());
+      const auto small = a * cubes <= V(1e-8) * lanes.load(sum2_.data());
+      const V slope = math::select(small, V(-2.0 / 3.0) * cubes,
+                                   (lanes.load(v_.data()) - V(2.0) * t) / math::select(small, V(1.0), a));
+      score.add(mean * (mean * t - lanes.load(ysr_.data())) + pull * lanes.load(step.data()));
+      curvature.add(mean * mean * (lanes.load(ys2r2_.data()) + mean * slope) + pull * lanes.load(follow.data()));
+    }
+    result.score += score.total();
+    result.curvature += curvature.total();
+  }
+  /// Cox and Reid's term, the expected information being factored.
+  void adjust(Profile& result, double cox_reid_factor, const Buffer<double>& follow) {
+    factor_.invert();
+    factor_.variances_of_groups(leverage_.data());
+    math::PackSum<double> trace;
+    for (Index j = 0; j < groups_active_; j += V::size) {
+      const math::FullLanes<double> lanes{j};
+      const V mean = lanes.load(mean_.data());
+      trace.add(lanes.load(leverage_.data()) * mean *
+                (lanes.load(p_.data()) * lanes.load(follow.data()) - mean * lanes.load(v_.data())));
+    }
+    result.adjustment = -0.5 * cox_reid_factor * trace.total();
+    result.score += result.adjustment;
+  }
+
   /// Newton's method in log phi and the coefficients together, from log phi = x. The slope of Cox and Reid's term comes
-  /// from its last two values: convergence is all but quadratic. False where it does not settle.
-  bool climb(double x, double upper, double cox_reid_factor, bool means_fixed, DispersionEstimate& result) {
-    double low = smallest_log_dispersion, high = upper, last_step_of_x = 1.0;
-    double before_phi = 0.0, before_adjustment = 0.0;
-    bool bracketed_above = false, known_before = false;
+  /// from its last two values (`adjustment` is the one at phi = 0), the second derivative from the last two first ones:
+  /// convergence is better than quadratic. False where it does not settle.
+  bool climb(double x, double upper, double cox_reid_factor, bool means_fixed, double adjustment,
+             DispersionEstimate& result) {
+    double low = smallest_log_dispersion, high = upper, last_change = 1.0;
+    double before_phi = 0.0, before_x = 0.0, before_bend = 0.0;
+    bool bracketed_above = false;
     for (int i = 0; i < 60; ++i) {
       const double phi = std::exp(x);
       if (!means_fixed) evaluate(phi);
       const Profile now = means_fixed ? plugin(phi, cox_reid_factor) : profile(phi, cox_reid_factor);
       if (!std::isfinite(now.largest) || !std::isfinite(now.score)) return false;
       double curvature = now.curvature;
-      if (known_before && phi != before_phi) curvature += (now.adjustment - before_adjustment) / (phi - before_phi);
-      before_phi = phi;
-      before_adjustment = now.adjustment;
-      known_before = true;
+      if (phi != before_phi) curvature += (now.adjustment - adjustment) / (phi - before_phi);
       const double slope = phi * now.score, bend = phi * (phi * curvature + now.score);
       double change = bend < 0.0 ? -slope / bend : std::copysign(1.0, slope);
+      if (i > 0 && bend < 0.0 && before_bend < 0.0 && std::abs(x - before_x) > 1e-6)
+        change *= std::clamp(1.0 - 0.5 * change * (bend - before_bend) / ((x - before_x) * bend), 0.7, 1.4);
+      before_phi = phi;
+      before_x = x;
+      before_bend = bend;
+      adjustment = now.adjustment;
       change = std::clamp(change, -2.0, 2.0);
       if (now.largest > 0.5) {
         change = 0.0;  // first the coefficients
@@ -912,12 +929,11 @@ class GeneSolver {
       if (x + change > high) change = bracketed_above ? 0.5 * (low + high) - x : high - x;
       if (x + change < low) change = 0.5 * (low + high) - x;
       const double size = std::abs(change);
-      const bool settled = now.largest < 1e-4 && size < 1e-3 && size * std::max(size, last_step_of_x) < 1e-10;
+      const bool settled = now.largest < 1e-4 && size < 1e-4 && size * std::max(size, last_change) < 2e-8;
       const bool at_limit = x == upper && slope > 0.0 && now.largest < 1e-4;
-      last_step_of_x = now.largest > 0.5 ? 1.0 : size;
+      last_change = now.largest > 0.5 ? 1.0 : size;
       if (!means_fixed) {
-        double step = damping(now.largest);
-        add_step(step, type_step_, column_step_);
+        add_step(damping(now.largest), type_step_, column_step_);
         double follow = std::exp(x + change) - phi;
         for (Index j = 0; j < groups_active_; ++j)
           if (const double moved = std::abs(follow * follow_eta_[j]); moved > full_step) follow *= full_step / moved;
@@ -1059,7 +1075,7 @@ class GeneSolver {
   // Where the fit stands: by active group, by active type (steps) or type (beta), by column.
   Buffer<double> eta_, mean_, a_, s_, p_, t_, v_, yr_, ysr_, ysr2_, ys2r2_;
   Buffer<double> score_, information_, expected_, pull_, leverage_, step_eta_, follow_eta_;
-  Buffer<double> sum1_, sum2_, active_total_, active_weighted_, active_squared_;
+  Buffer<double> sum1_, sum2_, sum3_, still_, active_total_, active_weighted_, active_squared_;
   Buffer<double> beta_, gamma_, kept_beta_, kept_gamma_;
   Buffer<double> type_step_, type_follow_, type_part_, column_step_, column_follow_, column_part_, shares_,
       scratch_columns_;

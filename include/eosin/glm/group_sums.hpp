@@ -300,19 +300,26 @@ class GroupSums {
       piece += interval + 1;
       x = 2.0 * (u - static_cast<double>(interval)) - 1.0;
     }
-    const Four at = {x, x, x, x};
-    Four sum = load(piece->c[order - 1]);
-    for (std::size_t m = order - 1; m-- > 0;) {
-#if defined(__AVX2__) && defined(__FMA__)
-      sum = _mm256_fmadd_pd(sum, at, load(piece->c[m]));
-#else
-      sum = sum * at + load(piece->c[m]);
-#endif
+    // Even and odd powers apart: two chains of half the length.
+    const double x2 = x * x;
+    const Four square = {x2, x2, x2, x2}, at = {x, x, x, x};
+    Four even = load(piece->c[order - 2]), odd = load(piece->c[order - 1]);
+    for (std::size_t m = order - 2; m > 0; m -= 2) {
+      even = multiply_add(even, square, load(piece->c[m - 2]));
+      odd = multiply_add(odd, square, load(piece->c[m - 1]));
     }
+    const Four sum = multiply_add(odd, at, even);
     *s = sum[0];
     *p = sum[1];
     *t = sum[2];
     *v = sum[3];
+  }
+  static EOSIN_ALWAYS_INLINE Four multiply_add(Four x, Four y, Four z) {
+#if defined(__AVX2__) && defined(__FMA__)
+    return _mm256_fmadd_pd(x, y, z);
+#else
+    return x * y + z;
+#endif
   }
   static EOSIN_ALWAYS_INLINE Four load(const double* c) {
     Four four;
