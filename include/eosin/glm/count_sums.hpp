@@ -40,15 +40,18 @@ class CountSums {
     std::array<std::array<int, split + 1>, 4> tally{};
     large_count_.clear();
     large_times_.clear();
+    std::size_t largest = 0;
     for (Index i = 0; i < n; ++i) {
       const double y = counts[i];
       if (y <= static_cast<double>(split)) {
-        ++tally[static_cast<std::size_t>(i & 3)][static_cast<std::size_t>(y)];
+        const auto j = static_cast<std::size_t>(y);
+        largest = std::max(largest, j);
+        ++tally[static_cast<std::size_t>(i & 3)][j];
       } else {
         large_count_.push_back(y);
       }
     }
-    const double beyond = static_cast<double>(large_count_.size());
+    double total = static_cast<double>(large_count_.size());
     std::sort(large_count_.begin(), large_count_.end());
     std::size_t distinct = 0;
     for (const double y : large_count_) {
@@ -59,15 +62,14 @@ class CountSums {
       large_times_.back() += 1.0;
     }
     large_count_.resize(distinct);
-    double total = beyond;
-    last_ = largest_small_ = 0;
-    for (std::size_t j = split + 1; j-- > 0;) {
+    // The sums over N_j go below the split, where the large counts take over.
+    largest_small_ = static_cast<Index>(largest);
+    last_ = total > 0.0 ? static_cast<Index>(split) - 1 : std::max<Index>(0, largest_small_ - 1);
+    std::size_t j = static_cast<std::size_t>(std::max(last_, largest_small_)) + 1;
+    while (j-- > 0) {
       equal_[j] = static_cast<double>(tally[0][j] + tally[1][j] + tally[2][j] + tally[3][j]);
-      above_[j] = j < split ? total : 0.0;  // the sums go below the split
-      if (j == split) above_[j] = 0.0;
+      above_[j] = total;
       total += equal_[j];
-      if (largest_small_ == 0 && equal_[j] > 0.0) largest_small_ = static_cast<Index>(j);
-      if (last_ == 0 && j < split && above_[j] > 0.0) last_ = static_cast<Index>(j);
     }
   }
 

@@ -189,7 +189,9 @@ class CscGeneBlocks {
     if (!totals_.empty() || cells_ == 0) return;
     const double entries = static_cast<double>(indices_.size());
     const double per_cell = entries / static_cast<double>(cells_);
-    parts_ = std::clamp(static_cast<Index>(per_cell / entries_of_part), std::min(genes_, least_parts), most_parts);
+    // Few parts read each column in long runs, several per thread keep all threads at work.
+    const Index least = std::min<Index>(most_parts, parts_of_thread * context.threads());
+    parts_ = std::clamp(static_cast<Index>(per_cell / entries_of_part), least, most_parts);
     parts_ = std::max<Index>(1, std::min(parts_, genes_));
     bounds_ = Vector<std::uint32_t>((parts_ + 1) * cells_);
     totals_ = Vector<double>(cells_);
@@ -298,7 +300,7 @@ class CscGeneBlocks {
 
  private:
   static constexpr double entries_of_part = 8.0;  ///< of a cell, on average
-  static constexpr Index least_parts = 16, most_parts = 128, ahead = 16;
+  static constexpr Index parts_of_thread = 3, most_parts = 128, ahead = 16;
 
   Index begin(Index cell) const { return static_cast<Index>(offsets_[cell]); }
   const I* indices() const { return ascending_ ? indices_.data() : ordered_indices_.data(); }

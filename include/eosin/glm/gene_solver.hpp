@@ -102,7 +102,6 @@ class GeneSolver {
     total_.resize(g);
     weighted_.resize(g);
     squared_.resize(g);
-    active_of_.resize(g);
     type_total_.resize(t);
     type_number_.resize(t);
     column_total_.resize(c);
@@ -231,27 +230,19 @@ class GeneSolver {
     return counts_.log_rising(phi) - counts_.sum_of([](V y) { return detail::log_factorial(y); }) + linear_part(phi);
   }
 
-  /// Twice the log-likelihood missed by the saturated model, at the present coefficients and the same dispersion.
-  double deviance(double phi) {
-    if (status_ == FitStatus::no_counts) return 0.0;
-    // The saturated model has mu = y: its likelihood is a sum over the distinct counts.
+  /// The log-likelihood, and the deviance: twice what the saturated model has more, at the same dispersion. The
+  /// saturated model has mu = y, so that its likelihood is a sum over the distinct counts.
+  void likelihoods(double phi, double& log_likelihood_there, double& deviance) {
+    log_likelihood_there = deviance = 0.0;
+    if (status_ == FitStatus::no_counts) return;
+    const double linear = linear_part(phi);
+    log_likelihood_there =
+        counts_.log_rising(phi) - counts_.sum_of([](V y) { return detail::log_factorial(y); }) + linear;
     const double saturated = counts_.sum_of([&](V y) {
       const V x = V(phi) * y;
       return y * (math::log(y) - math::log1p(x) - detail::log1p_ratio(x));
     });
-    return std::max(0.0, 2.0 * (saturated - linear_part(phi)));
-  }
-
-  /// Both, sharing the pass over the counts.
-  void likelihoods(double phi, double& log_likelihood, double& deviance) {
-    log_likelihood = deviance = 0.0;
-    if (status_ == FitStatus::no_counts) return;
-    const double linear = linear_part(phi);
-    log_likelihood = counts_.log_rising(phi) - counts_.sum_of([](V y) { return detail::log_factorial(y); }) + linear;
-    deviance = std::max(0.0, 2.0 * (counts_.sum_of([&](V y) {
-                               const V x = V(phi) * y;
-                               return y * (math::log(y) - math::log1p(x) - detail::log1p_ratio(x));
-                             }) - linear));
+    deviance = std::max(0.0, 2.0 * (saturated - linear));
   }
 
   /// Coefficients in the gauge where the first level with counts of each factor is 0: -inf without counts, NaN where
@@ -425,10 +416,8 @@ class GeneSolver {
     active_column_.clear();
     type_range_.assign(1, 0);
     active_types_.clear();
-    std::fill(active_of_.begin(), active_of_.end(), Index{-1});
     for (std::size_t i = 0; i < active_.size(); ++i) {
       const Index k = active_[i], t = groups_->type(k);
-      active_of_[at(k)] = static_cast<Index>(i);
       if (active_types_.empty() || active_types_.back() != t) {
         active_types_.push_back(t);
         if (i > 0) type_range_.push_back(static_cast<Index>(i));
@@ -845,7 +834,9 @@ class GeneSolver {
     result.largest = predictors(type_step_, column_step_, step_eta_);
     predictors(type_follow_, column_follow_, follow_eta_);
     add_means(result, step_eta_, follow_eta_);
-    if (cox_reid_factor == 0.0 || !factor_.factor(expected_.data())) return result;
+    if (cox_reid_factor == 0.0) return result;
+    // At phi = 0 the observed information, which is factored, is the expected one.
+    if (phi != 0.0 && !factor_.factor(expected_.data())) return result;
     factor_.invert();
     factor_.variances_of_groups(leverage_.data());
     adjust(result, cox_reid_factor, follow_eta_);
@@ -1058,7 +1049,7 @@ class GeneSolver {
   CountSums counts_;
   Components components_;
   bool whole_ = true;  // one component, nothing lost
-  std::vector<Index> active_, active_of_, active_type_, active_column_, active_types_, type_range_, type_number_;
+  std::vector<Index> active_, active_type_, active_column_, active_types_, type_range_, type_number_;
   Index groups_active_ = 0;
   std::vector<Index> slots_;
   std::vector<char> not_estimable_type_, not_estimable_column_;
