@@ -69,29 +69,36 @@ class DenseRegression {
  public:
   using Real = long double;
 
-  /// Columns: types with counts, then batches with counts but the first. Correct where no further coefficient is
-  /// infinite.
+  /// Columns: types with counts, then batches with counts but the first, then likewise for each covariate (codes by
+  /// cell). Correct where no further coefficient is infinite.
   DenseRegression(const std::vector<double>& counts, const std::vector<double>& size_factors,
-                  const std::vector<Index>& type, const std::vector<Index>& batch, Index types, Index batches) {
-    std::vector<double> type_total(static_cast<std::size_t>(types)), batch_total(static_cast<std::size_t>(batches));
-    for (std::size_t i = 0; i < counts.size(); ++i) {
-      type_total[static_cast<std::size_t>(type[i])] += counts[i];
-      batch_total[static_cast<std::size_t>(batch[i])] += counts[i];
+                  const std::vector<Index>& type, const std::vector<Index>& batch, Index types, Index batches,
+                  const std::vector<std::pair<std::vector<Index>, Index>>& covariates = {}) {
+    std::vector<std::pair<std::vector<Index>, Index>> factors{{type, types}, {batch, batches}};
+    factors.insert(factors.end(), covariates.begin(), covariates.end());
+    std::vector<std::vector<double>> totals;
+    std::vector<std::vector<Index>> column;
+    for (std::size_t f = 0; f < factors.size(); ++f) {
+      auto& total = totals.emplace_back(static_cast<std::size_t>(factors[f].second), 0.0);
+      for (std::size_t i = 0; i < counts.size(); ++i) total[static_cast<std::size_t>(factors[f].first[i])] += counts[i];
+      bool reference = f > 0;
+      auto& own = column.emplace_back(total.size(), Index{-1});
+      for (std::size_t level = 0; level < total.size(); ++level)
+        if (total[level] > 0.0 && !std::exchange(reference, false)) own[level] = columns++;
     }
-    type_column.assign(type_total.size(), -1);
-    batch_column.assign(batch_total.size(), -1);
-    for (std::size_t t = 0; t < type_total.size(); ++t)
-      if (type_total[t] > 0.0) type_column[t] = columns++;
-    bool reference = true;
-    for (std::size_t b = 0; b < batch_total.size(); ++b) {
-      if (batch_total[b] == 0.0) continue;
-      if (!std::exchange(reference, false)) batch_column[b] = columns++;
-    }
+    type_column = column[0];
+    batch_column = column[1];
+    covariate_column.assign(column.begin() + 2, column.end());
     for (std::size_t i = 0; i < counts.size(); ++i) {
-      const auto t = static_cast<std::size_t>(type[i]), b = static_cast<std::size_t>(batch[i]);
-      if (type_total[t] == 0.0 || batch_total[b] == 0.0) continue;
-      cells.push_back(
-          {static_cast<Real>(counts[i]), static_cast<Real>(size_factors[i]), type_column[t], batch_column[b]});
+      Cell cell{static_cast<Real>(counts[i]), static_cast<Real>(size_factors[i]), {}};
+      bool present = true;
+      for (std::size_t f = 0; f < factors.size(); ++f) {
+        const auto level = static_cast<std::size_t>(factors[f].first[i]);
+        present = present && totals[f][level] > 0.0;
+        if (column[f][level] >= 0) cell.columns.push_back(static_cast<std::size_t>(column[f][level]));
+      }
+      if (!present) continue;
+      cells.push_back(std::move(cell));
       sum += static_cast<Real>(counts[i]);
       depth += static_cast<Real>(size_factors[i]);
     }
@@ -101,24 +108,30 @@ class DenseRegression {
   }
 
   Real mean(std::size_t i) const {
-    const Cell& cell = cells[i];
-    const Real batch_part = cell.batch >= 0 ? beta[static_cast<std::size_t>(cell.batch)] : 0.0L;
-    return cell.s * std::exp(beta[static_cast<std::size_t>(cell.type)] + batch_part);
+    Real eta = 0.0L;
+    for (const std::size_t c : cells[i].columns) eta += beta[c];
+    return cells[i].s * std::exp(eta);
   }
 
-  Real log_likelihood(Real phi) const {
+  /// Without what depends on counts and dispersion alone.
+  Real likelihood_of_means(Real phi) const {
     Real total = 0.0L;
     for (std::size_t i = 0; i < cells.size(); ++i) {
       const Real mu = mean(i), y = cells[i].y;
-      for (Real j = 1.0L; j < y; j += 1.0L) total += std::log1p(phi * j);
       total += y * std::log(mu) - (phi > 0.0L ? (y + 1.0L / phi) * std::log1p(phi * mu) : mu);
     }
+    return total;
+  }
+  Real log_likelihood(Real phi) const {
+    Real total = likelihood_of_means(phi);
+    for (const Cell& cell : cells)
+      for (Real j = 1.0L; j < cell.y; j += 1.0L) total += std::log1p(phi * j);
     return total;
   }
 
   /// Newton with step halving on the likelihood.
   void solve(Real phi) {
-    Real now = log_likelihood(phi);
+    Real now = likelihood_of_means(phi);
     for (int iteration = 0; iteration < 200; ++iteration) {
       std::vector<Real> score(beta.size(), 0.0L);
       for (std::size_t i = 0; i < cells.size(); ++i) {
@@ -131,7 +144,7 @@ class DenseRegression {
       for (const Real d : step) largest = std::max(largest, std::abs(d));
       for (Real length = 1.0L;; length *= 0.5L) {
         for (std::size_t c = 0; c < beta.size(); ++c) beta[c] = start[c] + length * step[c];
-        const Real there = log_likelihood(phi);
+        const Real there = likelihood_of_means(phi);
         if (there >= now || largest * length < 1e-9L) {
           now = there;
           break;
@@ -159,9 +172,8 @@ class DenseRegression {
     for (std::size_t i = 0; i < cells.size(); ++i) {
       const Real mu = mean(i), r = 1.0L / (1.0L + phi * mu);
       const Real w = mu * r * (observed ? (1.0L + phi * cells[i].y) * r : 1.0L);
-      for (const Index a : {cells[i].type, cells[i].batch})
-        for (const Index b : {cells[i].type, cells[i].batch})
-          if (a >= 0 && b >= 0) matrix[static_cast<std::size_t>(a) * n + static_cast<std::size_t>(b)] += w;
+      for (const std::size_t a : cells[i].columns)
+        for (const std::size_t b : cells[i].columns) matrix[a * n + b] += w;
     }
     return matrix;
   }
@@ -175,17 +187,17 @@ class DenseRegression {
 
   struct Cell {
     Real y, s;
-    Index type, batch;
+    std::vector<std::size_t> columns;
   };
   std::vector<Cell> cells;
   std::vector<Index> type_column, batch_column;  // -1: no column
+  std::vector<std::vector<Index>> covariate_column;
   Index columns = 0;
   std::vector<Real> beta;
   Real sum = 0.0L, depth = 0.0L;
 
   static void add(std::vector<Real>& sums, const Cell& cell, Real value) {
-    sums[static_cast<std::size_t>(cell.type)] += value;
-    if (cell.batch >= 0) sums[static_cast<std::size_t>(cell.batch)] += value;
+    for (const std::size_t c : cell.columns) sums[c] += value;
   }
   static std::vector<Real> cholesky(std::vector<Real> a) {
     const auto n = static_cast<std::size_t>(std::lround(std::sqrt(static_cast<double>(a.size()))));

@@ -27,6 +27,8 @@ class Components {
     const Index a = root(type), b = root(types_ + batch);
     if (a != b) component_[to(std::max(a, b))] = std::min(a, b);
   }
+  /// Before finish(): equal for nodes that links connect.
+  Index linked_to(Index type) { return root(type); }
   void arc(Index type, Index batch) { arcs_.push_back({type, types_ + batch}); }
 
   /// Merges what the arcs connect strongly and numbers the components. Nodes that nothing touches stay alone.

@@ -113,8 +113,7 @@ class MixtureSolver {
       total_ += y;
       constant_ += detail::log_factorial(y);
     }
-    sorted_ = counts;
-    counts_.load(sorted_);
+    counts_.load(counts.data(), static_cast<Index>(counts.size()));
     dispersion_ = 0.0;
     std::fill(factor_.begin(), factor_.end(), 1.0);
     if (factor_.size() > 1) {
@@ -434,7 +433,7 @@ class MixtureSolver {
   Exposure section_exposure_;  // [types x sections], sums of the exposure
 
   std::vector<Index> spots_;
-  std::vector<double> y_, sorted_;  // the counts; what belongs to their spots follows
+  std::vector<double> y_;  // the counts; what belongs to their spots follows
   Exposure x_positive_;
   std::vector<double> positive_factor_;
   CountSums counts_;

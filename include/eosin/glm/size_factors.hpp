@@ -8,6 +8,7 @@
 //                count of log count / all cells), then scaled (DESeq2's type "poscounts"); 0.001 without counts
 
 #include <eosin/core/buffer.hpp>
+#include <eosin/core/context.hpp>
 #include <eosin/core/error.hpp>
 #include <eosin/glm/gene_blocks.hpp>
 
@@ -91,6 +92,40 @@ Vector<double> size_factors(Source& counts, const SizeFactors& choice) {
   Vector<double> factors(counts.cells());
   std::copy(given.begin(), given.end(), factors.begin());
   return factors;
+}
+
+/// The same with several threads, for sources in memory: columns are read by scan(), once; rows in place.
+template <GeneBlockSource Source>
+Vector<double> size_factors(CpuContext& context, Source& counts, const SizeFactors& choice) {
+  const auto* method = std::get_if<SizeFactorMethod>(&choice);
+  if (method == nullptr || *method == SizeFactorMethod::poscounts) return size_factors(counts, choice);
+  Vector<double> totals(counts.cells());
+  if constexpr (requires { counts.scan(context); }) {
+    counts.scan(context);
+    std::copy(counts.totals().data(), counts.totals().data() + counts.cells(), totals.begin());
+  } else if constexpr (requires { counts.row(Index{}); }) {
+    std::vector<Vector<double>> partial(static_cast<std::size_t>(context.threads()), Vector<double>(counts.cells()));
+    constexpr Index of_task = 32;
+    context.pool().run((counts.genes() + of_task - 1) / of_task, [&](Index task, int worker) {
+      auto& sums = partial[static_cast<std::size_t>(worker)];
+      for (Index gene = task * of_task; gene < std::min(counts.genes(), (task + 1) * of_task); ++gene) {
+        const auto [cells, values] = counts.row(gene);
+        for (Index e = 0; e < cells.size(); ++e) {
+          const Index cell = static_cast<Index>(cells[e]);
+          if (cell < 0 || cell >= counts.cells()) detail::refuse_cell(gene, cell, counts.cells());
+          sums[cell] += static_cast<double>(detail::to_count(values[e], gene, cell));
+        }
+      }
+    });
+    // Sums of integers: exact, whichever thread had which gene.
+    for (const auto& sums : partial)
+      for (Index cell = 0; cell < totals.size(); ++cell) totals[cell] += sums[cell];
+  } else {
+    return size_factors(counts, choice);
+  }
+  detail::scale_to_geometric_mean(totals,
+                                  *method == SizeFactorMethod::total ? 0.0 : detail::size_factor_without_counts);
+  return totals;
 }
 
 }  // namespace eosin::glm
