@@ -8,6 +8,7 @@
 #include <eosin/core/error.hpp>
 #include <eosin/glm/design.hpp>
 #include <eosin/glm/fit.hpp>
+#include <eosin/glm/trend_shrinkage.hpp>
 #include <eosin/io/table.hpp>
 
 #include <string>
@@ -18,28 +19,11 @@
 
 namespace prototypes {
 
-/// The command line asks for what this build does not have: exit status 2.
-class UsageError : public eosin::Error {
- public:
-  using Error::Error;
-};
-
-/// Throws UsageError for switches that the estimator at hand does not serve. Called before any file is read.
-inline void require_served(const Options& options) {
-  if (const auto* method = std::get_if<DispersionMethod>(&options.dispersion)) {
-    if (*method == DispersionMethod::cox_reid_plugin)
-      throw UsageError(
-          "--dispersion cox-reid-plugin needs an estimator of dispersion with fixed coefficients, which "
-          "this build does not have");
-    if (*method == DispersionMethod::shrunken)
-      throw UsageError("--dispersion shrunken needs a dispersion trend, which this build does not have");
-  }
-  if (!options.covariates.empty())
-    throw UsageError("--covariates needs a design with more than types and batches, which this build does not have");
-}
-
-inline eosin::glm::Design make_design(const Input& input) {
-  return input.batch.levels() == 0 ? eosin::glm::Design(input.type) : eosin::glm::Design(input.type, input.batch);
+inline eosin::glm::Design make_design(const Options& options, const Input& input) {
+  std::vector<eosin::glm::Covariate> covariates;
+  for (std::size_t i = 0; i < options.covariates.size(); ++i)
+    covariates.push_back({options.covariates[i], input.covariates[i]});
+  return {input.type, input.batch, std::move(covariates)};
 }
 
 /// Dispersions of the genes from a table with the columns gene and dispersion; genes that the table has beyond these
@@ -66,8 +50,12 @@ inline eosin::glm::Dispersion make_dispersion(const Options& options, const std:
   if (const auto* fixed = std::get_if<FixedDispersion>(&options.dispersion)) return eosin::glm::Fixed{fixed->value};
   if (const auto* file = std::get_if<DispersionFile>(&options.dispersion))
     return eosin::glm::Fixed{read_dispersions(file->path, genes)};
-  if (std::get<DispersionMethod>(options.dispersion) == DispersionMethod::maximum_likelihood)
-    return eosin::glm::MaximumLikelihood{};
+  switch (std::get<DispersionMethod>(options.dispersion)) {
+    case DispersionMethod::maximum_likelihood: return eosin::glm::MaximumLikelihood{};
+    case DispersionMethod::cox_reid_plugin: return eosin::glm::CoxReidPlugin{};
+    case DispersionMethod::shrunken: return eosin::glm::shrunken_to_trend();
+    case DispersionMethod::cox_reid: break;
+  }
   return eosin::glm::CoxReid{};
 }
 

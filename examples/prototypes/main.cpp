@@ -127,9 +127,6 @@ int main(int argc, char** argv) {
       prototypes::fit(options, common::command_of(argc, argv));
     else
       prototypes::evaluate(options, evaluation);
-  } catch (const prototypes::UsageError& error) {
-    std::fprintf(stderr, "prototypes: %s\n", error.what());
-    return 2;
   } catch (const std::bad_alloc&) {
     std::fputs("prototypes: there is not enough memory\n", stderr);
     return 1;

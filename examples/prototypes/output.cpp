@@ -50,26 +50,50 @@ void number(TableWriter& table, double value) {
     table.number(value);
 }
 
+/// Of batches and covariates' levels beside the types: without batches, those of the covariates.
+Index first_column(const Fitted& fitted) {
+  return fitted.input.batch_word.empty() ? fitted.design.batches() : 0;
+}
+
 std::vector<std::string> coefficient_names(const Fitted& fitted) {
   std::vector<std::string> names;
   for (const auto& name : fitted.design.type_names()) names.push_back("type:" + name);
-  if (!fitted.input.batch_word.empty())
-    for (const auto& name : fitted.design.batch_names()) names.push_back("batch:" + name);
+  for (Index column = first_column(fitted); column < fitted.design.columns(); ++column)
+    names.push_back(fitted.design.column_name(column));
   return names;
 }
 
-void write_coefficients(TableWriter& table, const Fitted& fitted, const eosin::Matrix<double>& types,
-                        const eosin::Matrix<double>& batches) {
+void write_coefficients(TableWriter& table, const Fitted& fitted, const eosin::Matrix<double>& values) {
   table.text("gene");
   for (const auto& name : coefficient_names(fitted)) table.text(name);
   table.end_row();
-  for (Index g = 0; g < types.rows(); ++g) {
+  for (Index g = 0; g < values.rows(); ++g) {
     table.text(fitted.input.genes[static_cast<std::size_t>(g)]);
-    for (Index t = 0; t < types.cols(); ++t) number(table, types(g, t));
-    if (!fitted.input.batch_word.empty())
-      for (Index b = 0; b < batches.cols(); ++b) number(table, batches(g, b));
+    for (Index c = 0; c < values.cols(); ++c) number(table, values(g, c));
     table.end_row();
   }
+}
+
+/// Types, batches and covariates beside each other, a row per gene, in the order of coefficient_names().
+eosin::Matrix<double> joined(const Fitted& fitted, const eosin::Matrix<double>& types,
+                             const eosin::Matrix<double>& batches, const eosin::Matrix<double>& covariates) {
+  const Index first = types.cols(), with_batches = fitted.input.batch_word.empty() ? 0 : batches.cols();
+  eosin::Matrix<double> result(types.rows(), first + with_batches + covariates.cols());
+  for (Index g = 0; g < types.rows(); ++g) {
+    for (Index t = 0; t < first; ++t) result(g, t) = types(g, t);
+    for (Index b = 0; b < with_batches; ++b) result(g, first + b) = batches(g, b);
+    for (Index c = 0; c < covariates.cols(); ++c) result(g, first + with_batches + c) = covariates(g, c);
+  }
+  return result;
+}
+eosin::Matrix<double> joined_coefficients(const Fitted& fitted) {
+  const auto& results = fitted.results;
+  return joined(fitted, results.type_coefficients, results.batch_coefficients, results.covariate_coefficients);
+}
+eosin::Matrix<double> joined_errors(const Fitted& fitted) {
+  const auto& results = fitted.results;
+  return joined(fitted, results.type_standard_errors, results.batch_standard_errors,
+                results.covariate_standard_errors);
 }
 
 /// [types x genes] as gene rows.
@@ -199,18 +223,6 @@ std::vector<double> copied(const eosin::Vector<double>& values) {
   return {values.begin(), values.end()};
 }
 
-/// Types and batches beside each other, a row per gene.
-eosin::Matrix<double> joined(const Fitted& fitted, const eosin::Matrix<double>& types,
-                             const eosin::Matrix<double>& batches) {
-  const Index more = fitted.input.batch_word.empty() ? 0 : batches.cols();
-  eosin::Matrix<double> result(types.rows(), types.cols() + more);
-  for (Index g = 0; g < types.rows(); ++g) {
-    for (Index t = 0; t < types.cols(); ++t) result(g, t) = types(g, t);
-    for (Index b = 0; b < more; ++b) result(g, types.cols() + b) = batches(g, b);
-  }
-  return result;
-}
-
 /// obs: the cells used; var: the genes; varm: coefficients and prototypes; uns/prototypes: names, markers, summary.
 std::unique_ptr<eosin::io::AnnDataWriter> make_h5ad(const Fitted& fitted, const std::string& summary_text) {
   const auto& results = fitted.results;
@@ -218,6 +230,8 @@ std::unique_ptr<eosin::io::AnnDataWriter> make_h5ad(const Fitted& fitted, const 
   auto file = std::make_unique<eosin::io::AnnDataWriter>(input.cells, input.genes);
   file->column("obs", "type", input.type.names, input.type.codes);
   if (!input.batch_word.empty()) file->column("obs", "batch", input.batch.names, input.batch.codes);
+  for (std::size_t i = 0; i < input.covariates.size(); ++i)
+    file->column("obs", fitted.options.covariates[i], input.covariates[i].names, input.covariates[i].codes);
   file->column("obs", "size_factor", copied(results.size_factors));
   file->column("var", "mean", copied(results.mean));
   file->column("var", "dispersion", copied(results.dispersion));
@@ -233,9 +247,8 @@ std::unique_ptr<eosin::io::AnnDataWriter> make_h5ad(const Fitted& fitted, const 
       prototypes(g, t) = std::exp(results.log_prototypes(t, g));
       errors(g, t) = results.log_prototype_errors(t, g);
     }
-  file->matrix("varm/coefficients", joined(fitted, results.type_coefficients, results.batch_coefficients).view());
-  file->matrix("varm/standard_errors",
-               joined(fitted, results.type_standard_errors, results.batch_standard_errors).view());
+  file->matrix("varm/coefficients", joined_coefficients(fitted).view());
+  file->matrix("varm/standard_errors", joined_errors(fitted).view());
   file->matrix("varm/prototypes", prototypes.view());
   file->matrix("varm/prototype_errors", errors.view());
   file->dictionary("uns/prototypes");
@@ -303,6 +316,8 @@ const char* word_of(eosin::glm::DispersionStatus status) {
       return "upper_limit";
     case DispersionStatus::none:
       return "none";
+    case DispersionStatus::shrunken:
+      return "shrunken";
   }
   return "";
 }
@@ -313,9 +328,8 @@ void write_results(const Fitted& fitted, Seconds seconds) {
   common::make_folders(out, {});
   Files files(out);
   const auto& results = fitted.results;
-  write_coefficients(files.add("coefficients.csv"), fitted, results.type_coefficients, results.batch_coefficients);
-  write_coefficients(files.add("standard_errors.csv"), fitted, results.type_standard_errors,
-                     results.batch_standard_errors);
+  write_coefficients(files.add("coefficients.csv"), fitted, joined_coefficients(fitted));
+  write_coefficients(files.add("standard_errors.csv"), fitted, joined_errors(fitted));
   write_prototypes(files.add("prototypes.csv"), fitted,
                    [&](Index t, Index g) { return std::exp(results.log_prototypes(t, g)); });
   write_prototypes(files.add("prototype_errors.csv"), fitted,

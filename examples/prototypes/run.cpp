@@ -63,23 +63,22 @@ void require_writable(const Options& options) {
 }  // namespace
 
 void fit(const Options& options, const std::string& command) {
-  require_served(options);
   require_writable(options);
   eosin::CpuContext context({.threads = options.threads});
   const auto log = common::logger(options.quiet);
   Seconds seconds;
   const auto begin = std::chrono::steady_clock::now();
   Input input = read_input(options, log, [] { common::Interrupt::check(); });
-  const auto fit_options = make_fit_options(options, input);
+  auto fit_options = make_fit_options(options, input);
   seconds.read = common::seconds_since(begin);
 
   const auto before_fit = std::chrono::steady_clock::now();
-  const auto design = make_design(input);
+  const auto design = make_design(options, input);
+  MarkerTests tests(design, !input.batch_word.empty(), static_cast<Index>(input.genes.size()));
+  fit_options.inspect = [&tests](Index gene, const eosin::glm::GeneFit& fit) { tests.add(gene, fit); };
   const auto results = fit_with_progress(context, input.counts, design, fit_options, "fit", options.quiet);
+  const auto markers = tests.finish(results);
   seconds.fit = common::seconds_since(before_fit);
-  const auto before_markers = std::chrono::steady_clock::now();
-  const auto markers = find_markers(results, design);
-  seconds.fit += common::seconds_since(before_markers);
   common::Interrupt::check();
   write_results({options, command, context.threads(), input, design, results, markers}, seconds);
   if (options.quiet) return;
@@ -100,7 +99,6 @@ void fit(const Options& options, const std::string& command) {
 }
 
 void evaluate(const Options& options, const EvaluateOptions& evaluation) {
-  require_served(options);
   eosin::CpuContext context({.threads = options.threads});
   const auto log = common::logger(options.quiet);
   Input input = read_input(options, log, [] { common::Interrupt::check(); });

@@ -73,6 +73,7 @@
 #include <eosin/glm/dispersion_trend.hpp>
 #include <eosin/glm/fit.hpp>
 #include <eosin/glm/gene_blocks.hpp>
+#include <eosin/glm/gene_counts.hpp>
 #include <eosin/glm/gene_solver.hpp>
 #include <eosin/glm/group_sums.hpp>
 #include <eosin/glm/log1p_forms.hpp>
@@ -81,12 +82,14 @@
 #include <eosin/glm/mixture_solver.hpp>
 #include <eosin/glm/naive_means.hpp>
 #include <eosin/glm/natural_spline.hpp>
+#include <eosin/glm/null_space.hpp>
 #include <eosin/glm/prototypes.hpp>
 #include <eosin/glm/quasi_likelihood.hpp>
 #include <eosin/glm/root.hpp>
 #include <eosin/glm/separation.hpp>
 #include <eosin/glm/size_factors.hpp>
 #include <eosin/glm/soft_labels.hpp>
+#include <eosin/glm/trend_shrinkage.hpp>
 
 #include <eosin/vision/image.hpp>
 #include <eosin/vision/nuclei.hpp>

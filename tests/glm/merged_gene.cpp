@@ -1,3 +1,4 @@
+#include <eosin/glm/gene_counts.hpp>
 #include <eosin/glm/merged_gene.hpp>
 
 #include <doctest/doctest.h>
@@ -29,6 +30,7 @@ TEST_CASE("glm::MergedGene: the full model is GeneSolver's, merged levels are th
   const glm::GroupSums small_sums(context, small_groups);
 
   glm::GeneSolver full(groups, sums, 100), reduced(small_groups, small_sums, 100);
+  glm::GeneCounts full_counts(groups), reduced_counts(small_groups);
   glm::MergedGene gene(groups, sums);
   auto source = glm::gene_blocks(data.counts);
   const auto block = source.next(80);
@@ -37,8 +39,10 @@ TEST_CASE("glm::MergedGene: the full model is GeneSolver's, merged levels are th
   for (const double phi : {0.0, 0.5}) {
     for (Index g = 0; g < 80; ++g) {
       CAPTURE(g);
-      full.load(g, block.cells_of(g), block.counts_of(g));
-      reduced.load(g, block.cells_of(g), block.counts_of(g));
+      const auto cells = block.cells_of(g);
+      const auto counts = block.counts_of(g);
+      full.load(full_counts.arrange(g, cells.data(), counts.data(), cells.size()));
+      reduced.load(reduced_counts.arrange(g, cells.data(), counts.data(), cells.size()));
       full.solve(phi);
       reduced.solve(phi);
       gene.load(g, block.cells_of(g), block.counts_of(g));
@@ -52,7 +56,7 @@ TEST_CASE("glm::MergedGene: the full model is GeneSolver's, merged levels are th
         CHECK((got == types[t] || (std::isnan(got) && std::isnan(types[t])) || std::abs(got - types[t]) < 1e-10));
       }
       std::vector<double> type_errors(5), batch_errors(4);
-      if (full.status() != glm::FitStatus::no_counts && full.prepare_standard_errors(phi)) {
+      if (full.status() != glm::FitStatus::no_counts && full.prepare_standard_errors()) {
         full.standard_errors(VectorView<double>(type_errors), VectorView<double>(batch_errors));
         for (std::size_t b = 0; b < 4; ++b) {
           std::vector<double> unit(4, 0.0);

@@ -24,12 +24,6 @@
 
 namespace eosin::glm {
 
-/// A further categorical covariate, a batch for one.
-struct Covariate {
-  std::string name;
-  Categories levels;
-};
-
 /// Numbers per cell. NaN is missing.
 struct ContinuousCovariates {
   std::vector<std::string> names = {};

@@ -66,7 +66,7 @@ class DenseSolver {
       sorted_.push_back(counts[e]);
       log_factorials_ += detail::log_factorial(counts[e]);
     }
-    counts_.load(sorted_);
+    counts_.load(sorted_.data(), static_cast<Index>(sorted_.size()));
     if (!log_offsets.empty())
       for (Index place = 0; place < cells_->places(); ++place) {
         const Index i = cells_->cell_at(place);

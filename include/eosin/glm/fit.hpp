@@ -86,7 +86,8 @@ class GeneFit {
   /// The coefficient is a finite number.
   bool estimable_type(Index type) const { return solver_->estimable_type(type); }
   bool estimable_column(Index column) const { return solver_->estimable_column(column); }
-  /// Coefficients of a type and of a column (a batch, or a level of a covariate: CellGroups::columns) where estimable.
+  /// Coefficients of a type and of a column (a batch, or a level of a covariate: Design::columns); -inf without counts,
+  /// NaN where not estimable.
   double type_coefficient(Index type) const { return solver_->type_coefficient(type); }
   double column_coefficient(Index column) const { return solver_->column_coefficient(column); }
   /// Variance of sum_t types[t] beta_t + sum_c columns[c] gamma_c; an empty span is all 0. NaN where a coefficient with

@@ -248,15 +248,8 @@ class GeneSolver {
   /// Coefficients in the gauge where the first level with counts of each factor is 0: -inf without counts, NaN where
   /// not estimable.
   void coefficients(VectorView<double> types, VectorView<double> columns) const {
-    for (Index t = 0; t < types.size(); ++t)
-      types[t] = type_total_[at(t)] == 0.0    ? -detail::infinity
-                 : not_estimable_type_[at(t)] ? detail::not_estimable
-                                              : beta_[t];
-    for (Index c = 0; c < columns.size(); ++c)
-      columns[c] = status_ == FitStatus::no_counts ? 0.0
-                   : column_total_[at(c)] == 0.0   ? -detail::infinity
-                   : not_estimable_column_[at(c)]  ? detail::not_estimable
-                                                   : gamma_[c];
+    for (Index t = 0; t < types.size(); ++t) types[t] = type_coefficient(t);
+    for (Index c = 0; c < columns.size(); ++c) columns[c] = column_coefficient(c);
   }
 
   /// Readies the observed information that solve() left for the functions below; false where it is singular to
@@ -281,8 +274,19 @@ class GeneSolver {
   bool estimable_column(Index column) const {
     return column_total_[at(column)] > 0.0 && !not_estimable_column_[at(column)];
   }
-  double type_coefficient(Index type) const { return beta_[type]; }
-  double column_coefficient(Index column) const { return gamma_[column]; }
+  /// -inf without counts, NaN where not estimable.
+  double type_coefficient(Index type) const {
+    return type_total_[at(type)] == 0.0    ? -detail::infinity
+           : not_estimable_type_[at(type)] ? detail::not_estimable
+                                           : beta_[type];
+  }
+  /// The same; a gene without counts has no columns to tell apart, and all are 0.
+  double column_coefficient(Index column) const {
+    return status_ == FitStatus::no_counts     ? 0.0
+           : column_total_[at(column)] == 0.0  ? -detail::infinity
+           : not_estimable_column_[at(column)] ? detail::not_estimable
+                                               : gamma_[column];
+  }
   /// Variance of sum_t c_t beta_t + sum_c p_c gamma_c over estimable coefficients, after prepare_standard_errors().
   double variance(std::span<const double> types, std::span<const double> columns) {
     std::fill(type_part_.begin(), type_part_.end(), 0.0);

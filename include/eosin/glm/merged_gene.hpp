@@ -73,8 +73,7 @@ class MergedGene {
       group_total_[at(k)] = 0.0;
       for (Index e = offsets_[at(k)]; e < offsets_[at(k + 1)]; ++e) group_total_[at(k)] += y_[at(e)];
     }
-    sorted_ = y_;
-    counts_.load(sorted_);
+    counts_.load(y_.data(), static_cast<Index>(y_.size()));
   }
 
   /// Maximises at dispersion phi >= 0. False where Newton's method did not settle.
@@ -86,8 +85,9 @@ class MergedGene {
     start();
     for (int i = 0; i < max_iterations_; ++i) {
       collect();
-      if (!factor_.factor()) return false;
-      factor_.solve(type_part_, batch_part_);
+      if (!factor_.factor(weight_.data())) return false;
+      factor_.solve(score_.data(), present_part_.data(), batch_part_.data());
+      for (std::size_t p = 0; p < present_.size(); ++p) type_part_[at(present_[p])] = present_part_[p];
       double largest = 0.0;
       for (const Index k : active_) largest = std::max(largest, std::abs(type_part_[type(k)] + batch_part_[batch(k)]));
       if (!std::isfinite(largest)) return false;
@@ -96,7 +96,9 @@ class MergedGene {
       for (std::size_t b = 0; b < gamma_.size(); ++b) gamma_[b] += length * batch_part_[b];
       if (largest < last_step) {
         collect();
-        return factor_.factor();
+        if (!factor_.factor(weight_.data())) return false;
+        factor_.invert();
+        return true;
       }
     }
     return false;
@@ -146,15 +148,11 @@ class MergedGene {
   }
   /// Variance of the same; of use where the estimate is finite.
   double variance(const std::vector<double>& type_weights, const std::vector<double>& batch_weights) {
-    type_part_.assign(beta_.size(), 0.0);
-    batch_part_.assign(gamma_.size(), 0.0);
-    std::copy(type_weights.begin(), type_weights.end(), type_part_.begin());
-    std::copy(batch_weights.begin(), batch_weights.end(), batch_part_.begin());
-    factor_.solve(type_part_, batch_part_);
-    double sum = 0.0;
-    for (std::size_t t = 0; t < type_weights.size(); ++t) sum += type_weights[t] * type_part_[t];
-    for (std::size_t b = 0; b < batch_weights.size(); ++b) sum += batch_weights[b] * batch_part_[b];
-    return sum;
+    if (active_.empty()) return detail::not_estimable;
+    std::fill(present_part_.begin(), present_part_.end(), 0.0);
+    for (std::size_t i = 0; i < present_.size() && !type_weights.empty(); ++i)
+      present_part_[i] = type_weights[at(present_[i])];
+    return factor_.variance_of(present_part_.data(), batch_weights.empty() ? nullptr : batch_weights.data());
   }
 
  private:
@@ -204,9 +202,36 @@ class MergedGene {
         slots_[at(b)] = free++;
       }
     }
-    factor_.reset(groups_->types(), groups_->batches(), free, slots_);
+    number_cells();
+    factor_.reset(cell_type_, cell_batch_, 1, slots_, free);
     beta_.assign(type_total_.size(), 0.0);
     gamma_.assign(batch_total_.size(), 0.0);
+  }
+
+  /// The distinct pairs of merged levels among the active groups, by type and batch; types numbered without gaps.
+  void number_cells() {
+    const auto key = [&](Index k) {
+      return static_cast<Index>(type(k)) * groups_->batches() + static_cast<Index>(batch(k));
+    };
+    keys_.clear();
+    for (const Index k : active_) keys_.push_back(key(k));
+    std::sort(keys_.begin(), keys_.end());
+    keys_.erase(std::unique(keys_.begin(), keys_.end()), keys_.end());
+    present_.clear();
+    cell_type_.clear();
+    cell_batch_.clear();
+    for (const Index pair : keys_) {
+      const Index t = pair / groups_->batches();
+      if (present_.empty() || present_.back() != t) present_.push_back(t);
+      cell_type_.push_back(static_cast<Index>(present_.size()) - 1);
+      cell_batch_.push_back(pair % groups_->batches());
+    }
+    cell_of_.resize(group_total_.size());
+    for (const Index k : active_)
+      cell_of_[at(k)] = std::lower_bound(keys_.begin(), keys_.end(), key(k)) - keys_.begin();
+    weight_.resize(keys_.size());
+    score_.resize(keys_.size());
+    present_part_.resize(present_.size());
   }
 
   /// Two sweeps of iterative proportional fitting of the Poisson model.
@@ -232,11 +257,12 @@ class MergedGene {
       if (batch_total_[b] > 0.0) gamma_[b] -= shift(components_.of_batch(static_cast<Index>(b)));
   }
 
-  /// Scores into type_part_ and batch_part_, observed information into factor_.
+  /// Scores and observed information of the cells.
   void collect() {
     type_part_.assign(beta_.size(), 0.0);
     batch_part_.assign(gamma_.size(), 0.0);
-    factor_.clear();
+    std::fill(weight_.begin(), weight_.end(), 0.0);
+    std::fill(score_.begin(), score_.end(), 0.0);
     for (const Index k : active_) {
       const double mean = std::exp(beta_[type(k)] + gamma_[batch(k)]), a = phi_ * mean;
       const GroupSumValues sums = sums_->values(k, a);
@@ -246,9 +272,8 @@ class MergedGene {
         score += share;
         information += a * share * s_[at(e)] * r;
       }
-      type_part_[type(k)] += score;
-      batch_part_[batch(k)] += score;
-      factor_.add(static_cast<Index>(type(k)), static_cast<Index>(batch(k)), information);
+      score_[at(cell_of_[at(k)])] += score;
+      weight_[at(cell_of_[at(k)])] += information;
     }
   }
 
@@ -257,7 +282,7 @@ class MergedGene {
   int max_iterations_;
 
   std::vector<Index> offsets_, place_;
-  std::vector<double> y_, s_, sorted_, group_total_;
+  std::vector<double> y_, s_, group_total_;
   double log_factorials_ = 0.0;
   CountSums counts_;
 
@@ -267,6 +292,9 @@ class MergedGene {
   Components components_;
   std::vector<Index> active_, slots_, reference_of_;
   Index reference_part_ = -1;
+  // The cells of the merged model: pairs of a type, numbered in present_, and a batch.
+  std::vector<Index> keys_, present_, cell_type_, cell_batch_, cell_of_;
+  std::vector<double> weight_, score_, present_part_;
   ArrowFactor factor_;
   std::vector<double> beta_, gamma_, type_part_, batch_part_, balance_, magnitude_;
 };

@@ -109,14 +109,14 @@ class GeneSpool {
   GeneSpool(GeneSpool&&) noexcept = default;
   GeneSpool& operator=(GeneSpool&&) noexcept = default;
 
-  /// Adds a count, which must be an integer >= 0 below 2^53; zeros are forgotten. Throws ValueError for a gene or cell
+  /// Adds a count, which must be an integer from 0 to 2^32 - 1; zeros are forgotten. Throws ValueError for a gene or cell
   /// that is not there or no count, FileError where the temporary file cannot be written.
   void push(Index gene, Index cell, double count) {
     if (gene < 0 || gene >= genes_ || cell < 0 || cell >= cells_) [[unlikely]]
       throw ValueError("GeneSpool: gene " + std::to_string(gene) + ", cell " + std::to_string(cell) +
                        " lies outside the " + std::to_string(genes_) + " genes and " + std::to_string(cells_) +
                        " cells");
-    glm::detail::require_count(count, gene, cell);
+    glm::detail::to_count(count, gene, cell);
     if (count == 0.0) return;
     if (held_ == capacity_) write_run();
     if (slabs_.empty() || static_cast<Index>(slabs_.back().size()) == slab_) {
@@ -288,7 +288,7 @@ class GeneSpool {
     for (std::size_t read = 0; read < row_.size(); ++read) {
       if (write > 0 && row_[write - 1].cell == row_[read].cell) {
         row_[write - 1].count += row_[read].count;
-        glm::detail::require_count(row_[write - 1].count, gene, row_[read].cell);
+        glm::detail::to_count(row_[write - 1].count, gene, row_[read].cell);
       } else {
         row_[write++] = row_[read];
       }
