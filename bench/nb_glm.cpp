@@ -155,7 +155,7 @@ void nb_glm_setup(benchmark::State& state) {
   const glm::Design design(data.type, data.batch);
   for (auto _ : state) {
     auto source = columns(data);
-    const auto factors = glm::size_factors(source, glm::SizeFactorMethod::total);
+    const auto factors = glm::size_factors(context, source, glm::SizeFactors{});
     const glm::CellGroups groups(design, factors.view());
     const glm::GroupSums sums(context, groups);
     benchmark::DoNotOptimize(&sums);
@@ -172,7 +172,7 @@ void nb_glm_cells_setup(benchmark::State& state) {
   const glm::Design design(data.type, data.batch);
   for (auto _ : state) {
     auto source = columns(data);
-    const auto factors = glm::size_factors(source, glm::SizeFactorMethod::total);
+    const auto factors = glm::size_factors(context, source, glm::SizeFactors{});
     const glm::CellGroups groups(design, factors.view());
     const glm::GroupSums sums(context, groups);
     benchmark::DoNotOptimize(&sums);

@@ -26,7 +26,7 @@ TEST_CASE("glm::GroupSums: tables, series and direct sums against long double") 
   const glm::Design design(glm::Categories::from_codes(type));
   const glm::CellGroups groups(design, s);
   CpuContext context({.threads = 2});
-  const glm::GroupSums sums(context, groups);
+  const glm::GroupSums sums(context, groups, 24);
   for (Index k = 0; k < 3; ++k) {
     CAPTURE(k);
     double worst = 0.0;

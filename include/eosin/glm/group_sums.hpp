@@ -13,7 +13,7 @@
 //   multiply-adds per cell; what follows is independent of the number of cells.
 // - Nodes to a table over log a: polynomials of degree 11 on intervals of length 1/2 (error 25^-12 = 2e-17), one load
 //   and one multiply-add per degree for S, P, T and V together. Below the table the Taylor series in a, to the same
-//   degree and evaluated by the same code; above it (a s of some 10^4) and for small groups the sum over the nodes.
+//   degree and evaluated by the same code; above it (a s of some 10^4) and without a table the sum over the nodes.
 //
 // Memory: 12 KiB for a usual group with a table.
 
@@ -25,6 +25,8 @@
 
 #include <array>
 #include <cmath>
+#include <cstring>
+#include <limits>
 #include <numbers>
 #include <vector>
 
@@ -37,9 +39,13 @@ struct GroupSumValues {
 
 class GroupSums {
  public:
-  /// Groups of at least `smallest_table` cells get a table, some 2,000 evaluations for every eight nodes.
-  /// `groups` must outlive the object.
-  GroupSums(CpuContext& context, const CellGroups& groups, Index smallest_table = 24)
+  /// A table takes some 300 sums over the group's nodes, about 15 microseconds, and 10 KiB; a sum over even a few cells
+  /// costs a gene five times what the table does. So groups from 2 cells on get one, but from 24 where there are more
+  /// than 4,096 groups, so that memory stays bounded.
+  GroupSums(CpuContext& context, const CellGroups& groups)
+      : GroupSums(context, groups, groups.groups() <= 4096 ? 2 : 24) {}
+  /// Groups of at least `smallest_table` cells get a table.
+  GroupSums(CpuContext& context, const CellGroups& groups, Index smallest_table)
       : tables_(static_cast<std::size_t>(groups.groups())) {
     context.parallel_for(groups.groups(), 1, [&](Index begin, Index) {
       tables_[static_cast<std::size_t>(begin)].build(groups.size_factors(begin), smallest_table);
@@ -303,28 +309,29 @@ class GroupSums {
     // Even and odd powers apart: two chains of half the length.
     const double x2 = x * x;
     const Four square = {x2, x2, x2, x2}, at = {x, x, x, x};
-    Four even = load(piece->c[order - 2]), odd = load(piece->c[order - 1]);
+    Four sum, odd;
+    std::memcpy(&sum, piece->c[order - 2], sizeof(sum));
+    std::memcpy(&odd, piece->c[order - 1], sizeof(odd));
     for (std::size_t m = order - 2; m > 0; m -= 2) {
-      even = multiply_add(even, square, load(piece->c[m - 2]));
-      odd = multiply_add(odd, square, load(piece->c[m - 1]));
+      multiply_add(sum, square, piece->c[m - 2]);
+      multiply_add(odd, square, piece->c[m - 1]);
     }
-    const Four sum = multiply_add(odd, at, even);
+    odd = odd * at;
+    sum = sum + odd;
     *s = sum[0];
     *p = sum[1];
     *t = sum[2];
     *v = sum[3];
   }
-  static EOSIN_ALWAYS_INLINE Four multiply_add(Four x, Four y, Four z) {
+  /// sum := sum * x + c. By reference: how vectors are passed depends on the instruction set.
+  static EOSIN_ALWAYS_INLINE void multiply_add(Four& sum, const Four& x, const double* c) {
+    Four addend;
+    std::memcpy(&addend, c, sizeof(addend));
 #if defined(__AVX2__) && defined(__FMA__)
-    return _mm256_fmadd_pd(x, y, z);
+    sum = _mm256_fmadd_pd(sum, x, addend);
 #else
-    return x * y + z;
+    sum = sum * x + addend;
 #endif
-  }
-  static EOSIN_ALWAYS_INLINE Four load(const double* c) {
-    Four four;
-    std::memcpy(&four, c, sizeof(four));
-    return four;
   }
 
   std::vector<Table> tables_;
