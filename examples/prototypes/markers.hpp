@@ -2,16 +2,15 @@
 
 // Marker genes of the levels of each factor, from the fit itself. For a level t of the types, with coefficients beta:
 //
-//   log2 fold change   [beta_t - log mean_{u != t} exp(beta_u)] / log 2
-//   standard error     delta method: the gradient is e_t - sum_u w_u e_u, w_u proportional to exp(beta_u), with the
-//                      covariances of the coefficients of the gene
+//   log2 fold change   [beta_t - mean_{u != t} beta_u] / log 2
+//   standard error     from the covariances of the gene's coefficients
 //   p                  Wald's test that the level is not above the others, one-sided, adjusted by Benjamini and Hochberg
 //                      over the genes of the level
 //
-// and the same for the levels of batches and covariates. Types differ in their coefficients as their standardised
-// prototypes do. Levels without counts among the others add nothing to the mean; where none of the other types has a
-// count, half a count over all their cells stands for their mean, with a standard error of 1. Coefficients that are not
-// estimable are left out. Tests by likelihood ratio: eosin/glm/markers.hpp.
+// and the same for the levels of batches and covariates. Types differ in their coefficients as the logarithms of their
+// standardised prototypes do. A type without counts among the others enters with half a count over its cells and a
+// standard error of 1; batches and covariates' levels without counts, and what is not estimable, are left out. Tests by
+// likelihood ratio: eosin/glm/markers.hpp.
 
 #include <eosin/glm/benjamini_hochberg.hpp>
 #include <eosin/glm/design.hpp>
@@ -46,47 +45,35 @@ class MarkerTests {
     for (const auto& set : sets_) levels_ += set.end - set.begin;
     change_ = eosin::Matrix<double>(levels_, genes);
     change_.fill(std::numeric_limits<double>::quiet_NaN());
-    error_ = change_;
+    variance_ = change_;
   }
 
   /// Of one gene; several threads may add different genes.
   void add(Index gene, const eosin::glm::GeneFit& fit) {
     Index row = 0;
     for (const auto& set : sets_) {
-      std::vector<double> value(static_cast<std::size_t>(set.end - set.begin));
-      for (Index i = 0; i < set.end - set.begin; ++i)
-        value[static_cast<std::size_t>(i)] = coefficient(fit, set, set.begin + i);
       std::vector<double> weights(static_cast<std::size_t>(set.types ? design_->types() : design_->columns()), 0.0);
-      for (Index i = 0; i < set.end - set.begin; ++i, ++row) {
-        const double own = value[static_cast<std::size_t>(i)];
-        if (!std::isfinite(own)) continue;
-        double largest = -std::numeric_limits<double>::infinity();
-        Index others = 0;
-        for (Index u = 0; u < set.end - set.begin; ++u) {
-          if (u == i || std::isnan(value[static_cast<std::size_t>(u)])) continue;
-          ++others;
-          largest = std::max(largest, value[static_cast<std::size_t>(u)]);
-        }
-        if (!std::isfinite(largest)) continue;
+      for (Index level = set.begin; level < set.end; ++level, ++row) {
+        const double own = coefficient(fit, set, level);
+        const Index others = count_others(set, level, [&](Index u) { return coefficient(fit, set, u); });
+        if (!std::isfinite(own) || others == 0) continue;
         double sum = 0.0;
-        for (Index u = 0; u < set.end - set.begin; ++u) {
-          const double other = value[static_cast<std::size_t>(u)];
-          const double share = u == i || std::isnan(other) ? 0.0 : std::exp(other - largest);
-          weights[static_cast<std::size_t>(set.begin + u)] = -share;
-          sum += share;
+        for (Index u = set.begin; u < set.end; ++u) {
+          const double other = coefficient(fit, set, u);
+          const bool counts = u != level && std::isfinite(other);
+          weights[static_cast<std::size_t>(u)] = counts ? -1.0 / static_cast<double>(others) : 0.0;
+          if (counts) sum += other;
         }
-        for (double& weight : weights) weight /= sum;
-        weights[static_cast<std::size_t>(set.begin + i)] = 1.0;
-        change_(row, gene) = own - largest - std::log(sum / static_cast<double>(others));
-        error_(row, gene) = std::sqrt(set.types ? fit.variance(weights) : fit.variance({}, weights));
-        std::fill(weights.begin(), weights.end(), 0.0);
+        weights[static_cast<std::size_t>(level)] = 1.0;
+        change_(row, gene) = own - sum / static_cast<double>(others);
+        variance_(row, gene) = set.types ? fit.variance(weights) : fit.variance({}, weights);
       }
     }
   }
 
   /// Genes above the others with an adjusted p of at most `largest_p`; by level, the surest first.
   std::vector<Marker> finish(const eosin::glm::FitResults& results, double largest_p = 0.05) {
-    add_sole_types(results);
+    add_types_without_counts(results);
     std::vector<Marker> markers;
     Index row = 0;
     for (const auto& set : sets_)
@@ -94,7 +81,7 @@ class MarkerTests {
         std::vector<Marker> found;
         std::vector<double> p;
         for (Index g = 0; g < change_.cols(); ++g) {
-          const double change = change_(row, g), error = error_(row, g);
+          const double change = change_(row, g), error = std::sqrt(variance_(row, g));
           if (std::isnan(change) || !(error > 0.0)) continue;
           const double z = change / error;
           p.push_back(eosin::math::normal_upper_tail(z));
@@ -126,32 +113,40 @@ class MarkerTests {
     return set.types ? "type:" + design_->type_names()[static_cast<std::size_t>(level)] : design_->column_name(level);
   }
 
-  /// Genes with counts in one type alone.
-  void add_sole_types(const eosin::glm::FitResults& results) {
+  /// Levels beside `level` that enter the mean: estimable, and among batches and covariates with counts.
+  template <class Value>
+  static Index count_others(const Set& set, Index level, Value&& value) {
+    Index others = 0;
+    for (Index u = set.begin; u < set.end; ++u) {
+      const double other = value(u);
+      others += u != level && (std::isfinite(other) || (set.types && !std::isnan(other)));
+    }
+    return others;
+  }
+
+  void add_types_without_counts(const eosin::glm::FitResults& results) {
     std::vector<double> depth(static_cast<std::size_t>(design_->types()), 0.0);
-    double all = 0.0;
     for (Index cell = 0; cell < design_->cells(); ++cell)
-      if (design_->has(cell)) {
-        depth[static_cast<std::size_t>(design_->type_of(cell))] += results.size_factors[cell];
-        all += results.size_factors[cell];
-      }
+      if (design_->has(cell)) depth[static_cast<std::size_t>(design_->type_of(cell))] += results.size_factors[cell];
+    const auto& beta = results.type_coefficients;
     for (Index g = 0; g < change_.cols(); ++g)
       for (Index t = 0; t < design_->types(); ++t) {
-        const double own = results.log_prototypes(t, g), error = results.log_prototype_errors(t, g);
-        if (!std::isnan(change_(t, g)) || !std::isfinite(own) || !std::isfinite(error)) continue;
-        bool sole = design_->types() > 1;
-        for (Index u = 0; u < design_->types(); ++u)
-          sole = sole && (u == t || results.log_prototypes(u, g) == -std::numeric_limits<double>::infinity());
-        if (!sole) continue;
-        change_(t, g) = own - std::log(0.5 / (all - depth[static_cast<std::size_t>(t)]));
-        error_(t, g) = std::sqrt(error * error + 1.0);
+        if (std::isnan(change_(t, g))) continue;
+        const double to_prototype = results.log_prototypes(t, g) - beta(g, t);
+        const auto others =
+            static_cast<double>(count_others(sets_.front(), t, [&](Index u) { return beta(g, u); }));
+        for (Index u = 0; u < design_->types(); ++u) {
+          if (beta(g, u) != -std::numeric_limits<double>::infinity()) continue;
+          change_(t, g) -= (std::log(0.5 / depth[static_cast<std::size_t>(u)]) - to_prototype) / others;
+          variance_(t, g) += 1.0 / (others * others);
+        }
       }
   }
 
   const eosin::glm::Design* design_;
   std::vector<Set> sets_;
   Index levels_ = 0;
-  eosin::Matrix<double> change_, error_;  // [levels x genes], natural logarithm
+  eosin::Matrix<double> change_, variance_;  // [levels x genes], natural logarithm
 };
 
 }  // namespace prototypes

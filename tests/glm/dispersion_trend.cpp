@@ -1,4 +1,5 @@
 #include <eosin/glm/dispersion_trend.hpp>
+#include <eosin/glm/gene_counts.hpp>
 
 #include <doctest/doctest.h>
 
@@ -138,14 +139,16 @@ TEST_CASE("glm::shrunken_dispersion: maximum of likelihood and prior, also where
   const glm::CellGroups groups(design, data.size_factors);
   const glm::GroupSums sums(context, groups);
   glm::GeneSolver solver(groups, sums, 100);
+  glm::GeneCounts arranged(groups);
   auto source = glm::gene_blocks(data.counts);
   const auto block = source.next(60);
   Index zeros = 0, inside = 0;
   for (Index g = 1; g < 60; ++g) {
-    solver.load(g, block.cells_of(g), block.counts_of(g));
+    const auto cells = block.cells_of(g);
+    const auto counts = block.counts_of(g);
+    solver.load(arranged.arrange(g, cells.data(), counts.data(), cells.size()));
     if (solver.status() == glm::FitStatus::no_counts) continue;
-    glm::DispersionStatus how;
-    const double own = solver.maximise_dispersion(0.99, 1e8, how);
+    const auto [own, how, precision] = solver.maximise_dispersion(0.99, 1e8);
     const double centre = std::log(0.3);
     const double shrunken = glm::shrunken_dispersion(solver, centre, 0.2, 0.99);
     const double balance = shrunken * solver.dispersion_score(shrunken, 0.99) - (std::log(shrunken) - centre) / 0.2;
@@ -161,6 +164,7 @@ TEST_CASE("glm::shrunken_dispersion: maximum of likelihood and prior, also where
     CHECK((shrunken - 0.3) * (own - shrunken) >= -1e-9);  // between the two
     // A weak prior leaves the estimate; its curvature is that of the second difference of log-likelihoods.
     CHECK(glm::shrunken_dispersion(solver, std::log(own), 1e6, 0.99) == doctest::Approx(own).epsilon(1e-6));
+    CHECK(glm::dispersion_curvature(solver, own, 0.99) == doctest::Approx(precision).epsilon(1e-2));
     const double curvature = glm::dispersion_curvature(solver, own, 0.0);
     const auto profile = [&](double phi) {
       solver.solve(phi);

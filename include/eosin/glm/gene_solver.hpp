@@ -184,8 +184,13 @@ class GeneSolver {
   /// The coefficients follow and are left near those of the estimate.
   DispersionEstimate maximise_dispersion(double cox_reid_factor, double largest) {
     if (status_ == FitStatus::no_counts) return {};
-    solve_to(0.0, 1e-5);
-    const Profile zero = profile(0.0, cox_reid_factor);
+    // The score is corrected to second order, so that a coarse solution shows a clear rise; a fall is looked at again.
+    solve_to(0.0, 0.1);
+    Profile zero = profile(0.0, cox_reid_factor);
+    if (!(zero.score > 0.0)) {
+      solve_to(0.0, 1e-5);
+      zero = profile(0.0, cox_reid_factor);
+    }
     const double at_zero = zero.score;
     const double upper = std::log(largest);
     const double start = std::log(std::clamp(moment_dispersion(), 1e-4, 0.5 * largest));
@@ -926,7 +931,7 @@ class GeneSolver {
       if (x + change > high) change = bracketed_above ? 0.5 * (low + high) - x : high - x;
       if (x + change < low) change = 0.5 * (low + high) - x;
       const double size = std::abs(change);
-      const bool settled = now.largest < 1e-4 && size < 1e-4 && size * std::max(size, last_change) < 2e-8;
+      const bool settled = now.largest < 1e-4 && size < 1e-4 && size * std::max(size, last_change) < 1e-12;
       const bool at_limit = x == upper && slope > 0.0 && now.largest < 1e-4;
       last_change = now.largest > 0.5 ? 1.0 : size;
       if (!means_fixed) {
