@@ -65,7 +65,11 @@ class ArrowFactor {
       double* row = means_.data() + t * stride_;
       const Index begin = begin_[size(t)], end = begin_[size(t) + 1];
       double sum = 0.0;
-      if (complete_[size(t)]) {
+      if (complete_[size(t)] && columns_ < V::size) {
+        // So few that a register's sum across its lanes would cost more.
+        for (Index c = 0; c < columns_; ++c) sum += row[c] = weights[begin + c];
+        std::fill(row + columns_, row + stride_, 0.0);
+      } else if (complete_[size(t)]) {
         math::PackSum<double> total;
         math::for_each_pack<double>(0, columns_, [&](auto lanes) {
           const V w = lanes.load(weights + begin);

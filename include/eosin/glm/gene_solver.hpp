@@ -694,13 +694,9 @@ class GeneSolver {
   /// Fills the arrays by group at phi and the present coefficients.
   void evaluate(double phi) {
     ++iterations_;
-    const Index n = groups_active_, factors = groups_->factors();
-    for (std::size_t i = 0; i < active_types_.size(); ++i)
-      for (Index j = type_range_[i]; j < type_range_[i + 1]; ++j) {
-        double eta = beta_[active_types_[i]];
-        for (Index f = 0; f < factors; ++f) eta += gamma_[active_column_[at(j * factors + f)]];
-        eta_[j] = eta;
-      }
+    const Index n = groups_active_;
+    for (std::size_t i = 0; i < active_types_.size(); ++i) type_part_[static_cast<Index>(i)] = beta_[active_types_[i]];
+    add_up(type_part_, gamma_, eta_);
     for (Index j = 0; j < n; j += V::size) {
       const math::FullLanes<double> lanes{j};
       const V mean = math::exp(lanes.load(eta_.data()));
@@ -799,16 +795,34 @@ class GeneSolver {
 
   /// Changes of the linear predictors, and the largest of them.
   double predictors(const Buffer<double>& types, const Buffer<double>& columns, Buffer<double>& eta) const {
-    const Index factors = groups_->factors();
+    add_up(types, columns, eta);
+    V high(0.0), low(0.0), none(0.0);
+    for (Index j = 0; j < groups_active_; j += V::size) {
+      const V change = math::FullLanes<double>{j}.load(eta.data());
+      high = math::select(change > high, change, high);
+      low = math::select(change < low, change, low);
+      none = none + V(0.0) * change;  // NaN where one is not finite
+    }
     double largest = 0.0;
-    for (Index j = 0; j < groups_active_; ++j) {
-      double change = types[active_type_[at(j)]];
-      for (Index f = 0; f < factors; ++f) change += columns[active_column_[at(j * factors + f)]];
-      eta[j] = change;
-      largest = std::max(largest, std::abs(change));
-      if (std::isnan(change)) return detail::infinity;
+    for (Index lane = 0; lane < V::size; ++lane) {
+      if (!(none.lanes[lane] == 0.0)) return detail::infinity;
+      largest = std::max({largest, high.lanes[lane], -low.lanes[lane]});
     }
     return largest;
+  }
+  /// By group: the type's number (of those that take part) and the columns of all factors.
+  void add_up(const Buffer<double>& types, const Buffer<double>& columns, Buffer<double>& eta) const {
+    const Index factors = groups_->factors();
+    const Index *type = active_type_.data(), *column = active_column_.data();
+    if (factors == 1) {
+      for (Index j = 0; j < groups_active_; ++j) eta[j] = types[type[j]] + columns[column[j]];
+      return;
+    }
+    for (Index j = 0; j < groups_active_; ++j) {
+      double sum = types[type[j]];
+      for (Index f = 0; f < factors; ++f) sum += columns[column[j * factors + f]];
+      eta[j] = sum;
+    }
   }
   void add_step(double step, const Buffer<double>& types, const Buffer<double>& columns) {
     for (std::size_t i = 0; i < active_types_.size(); ++i)
