@@ -1,4 +1,5 @@
 #include <eosin/glm/contrasts.hpp>
+#include <eosin/glm/markers.hpp>
 
 #include <doctest/doctest.h>
 
@@ -195,6 +196,14 @@ TEST_CASE("glm::test_contrasts: bad contrasts are named") {
   CHECK(contains(message({"x", {1.0}}), "contrast 'x' has 1 type weights, expected 3"));
   CHECK(contains(message({"x", {0.0, 0.0, 0.0}}), "no weight but 0"));
   CHECK(contains(message({"x", {0.0, std::nan(""), 0.0}}), "not finite"));
+  std::vector<Index> half;
+  for (Index i = 0; i < design.cells(); ++i) half.push_back(i / 6 % 2);
+  const glm::Design wider(glm::Categories::from_codes(data.type, "T"), glm::Categories::from_codes(data.batch, "B"),
+                          {{"half", glm::Categories::from_codes(half, "h")}});
+  CHECK_THROWS_WITH_AS(glm::test_contrasts(context, data.counts, wider, fitted, {{"x", {1.0, -1.0, 0.0}}}),
+                       "test_contrasts: the design has covariates beside types and batches", ValueError);
+  CHECK_THROWS_WITH_AS(glm::find_markers(context, data.counts, wider, fitted),
+                       "find_markers: the design has covariates beside types and batches", ValueError);
   CHECK_THROWS_AS(glm::type_against_type(design, 1, 1), ValueError);
   CHECK_THROWS_AS(glm::batch_against_batch(design, 1, 2), ValueError);
 }

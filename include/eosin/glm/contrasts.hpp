@@ -169,8 +169,8 @@ inline bool comparable_batches(const MergedGene& gene, Index a, Index b) {
 
 /// Tests contrasts for every gene of `counts`, at the dispersions and size factors of `fitted`, the result of fit() on
 /// the same counts and design. Reads the source once; genes in parallel, results independent of the number of threads.
-/// Throws ShapeError where lengths differ, ValueError on weights that are not finite, errors of fit(). Cost of a gene:
-/// one fit at its dispersion, and one more per contrast for the likelihood ratio.
+/// Throws ShapeError where lengths differ, ValueError on weights that are not finite and designs with covariates,
+/// errors of fit(). Cost of a gene: one fit at its dispersion, and one more per contrast for the likelihood ratio.
 template <GeneBlockSource Source>
 ContrastResults test_contrasts(CpuContext& context, Source&& counts, const Design& design, const FitResults& fitted,
                                const std::vector<Contrast>& contrasts, const ContrastOptions& options = {}) {
@@ -178,6 +178,7 @@ ContrastResults test_contrasts(CpuContext& context, Source&& counts, const Desig
   require_size("test_contrasts", "design", "cells", design.cells(), counts.cells(), "cells of counts");
   require_size("test_contrasts", "fitted", "genes", fitted.dispersion.size(), genes, "genes of counts");
   require_value(options.block_genes > 0 && options.max_iterations > 0, "test_contrasts", "an option is not positive");
+  require_value(design.factors() == 1, "test_contrasts", "the design has covariates beside types and batches");
   ContrastResults results;
   for (const Contrast& contrast : contrasts) {
     if (!contrast.types.empty())

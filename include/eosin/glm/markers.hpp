@@ -119,7 +119,7 @@ inline OtherTypes other_types(MatrixView<const double> log_prototypes, Index gen
 /// The markers of each type: rows ordered by type, then by the order chosen, then p, fold change (largest first), gene.
 /// `fitted` is the result of fit() on the same counts and design. Types that are not estimable in a gene are left out
 /// of its comparisons. Reads the source once; genes in parallel, results independent of the number of threads. Throws
-/// ShapeError where lengths differ, ValueError on options out of range, errors of fit(). Cost of a gene: a fit at its
+/// ShapeError where lengths differ, ValueError on options out of range and designs with covariates, errors of fit(). Cost of a gene: a fit at its
 /// dispersion, and another for each type tested by likelihood ratio (at most one where the comparison is with the
 /// largest).
 template <GeneBlockSource Source>
@@ -128,6 +128,7 @@ std::vector<Marker> find_markers(CpuContext& context, Source&& counts, const Des
   const Index genes = counts.genes(), types = design.types();
   require_size("find_markers", "design", "cells", design.cells(), counts.cells(), "cells of counts");
   require_shape("find_markers", "fitted.log_prototypes", fitted.log_prototypes, types, genes);
+  require_value(design.factors() == 1, "find_markers", "the design has covariates beside types and batches");
   require_value(options.block_genes > 0 && options.max_iterations > 0 && options.most_per_type >= 0, "find_markers",
                 "an option is out of range");
   require_value(options.largest_q >= 0.0 && options.largest_q <= 1.0 && !std::isnan(options.smallest_log2_fold_change),
