@@ -149,8 +149,8 @@ void nb_glm_fixed_dispersion(benchmark::State& state) {
   run(state, 0.1, {.dispersion = glm::Fixed{0.5}, .standard_errors = false});
 }
 /// What precedes the first gene.
-void nb_glm_setup(benchmark::State& state) {
-  const Data& data = simulated(state.range(0), state.range(1), 0.1);
+void run_setup(benchmark::State& state, double density) {
+  const Data& data = simulated(state.range(0), state.range(1), density);
   CpuContext context({.threads = static_cast<int>(state.range(2))});
   const glm::Design design(data.type, data.batch);
   for (auto _ : state) {
@@ -161,23 +161,16 @@ void nb_glm_setup(benchmark::State& state) {
     benchmark::DoNotOptimize(&sums);
   }
   count(state, data);
+}
+void nb_glm_setup(benchmark::State& state) {
+  run_setup(state, 0.1);
 }
 /// 200 genes, 400 nonzeros per gene on average, whatever the number of cells.
 void nb_glm_cells(benchmark::State& state) {
   run(state, 400.0 / static_cast<double>(state.range(1)), {});
 }
 void nb_glm_cells_setup(benchmark::State& state) {
-  const Data& data = simulated(state.range(0), state.range(1), 400.0 / static_cast<double>(state.range(1)));
-  CpuContext context({.threads = static_cast<int>(state.range(2))});
-  const glm::Design design(data.type, data.batch);
-  for (auto _ : state) {
-    auto source = columns(data);
-    const auto factors = glm::size_factors(context, source, glm::SizeFactors{});
-    const glm::CellGroups groups(design, factors.view());
-    const glm::GroupSums sums(context, groups);
-    benchmark::DoNotOptimize(&sums);
-  }
-  count(state, data);
+  run_setup(state, 400.0 / static_cast<double>(state.range(1)));
 }
 
 void sizes(benchmark::internal::Benchmark* benchmark) {

@@ -860,8 +860,6 @@ class GeneSolver {
     if (cox_reid_factor == 0.0) return result;
     // At phi = 0 the observed information, which is factored, is the expected one.
     if (phi != 0.0 && !factor_.factor(expected_.data())) return result;
-    factor_.invert();
-    factor_.variances_of_groups(leverage_.data());
     adjust(result, cox_reid_factor, follow_eta_);
     return result;
   }
