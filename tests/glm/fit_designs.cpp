@@ -227,6 +227,62 @@ TEST_CASE("glm::fit: covariates that cannot be told apart, and what a gene canno
   CHECK(std::isnan(apart.log_prototypes(0, 0)));
 }
 
+TEST_CASE("glm::fit: separation with three factors is that of the linear programme") {
+  CpuContext context({.threads = 1});
+  int separated = 0, finite = 0;
+  for (int trial = 0; trial < 2000; ++trial) {
+    CAPTURE(trial);
+    RandomStream random(900 + static_cast<std::uint64_t>(trial));
+    Cells three;
+    std::vector<double> counts;
+    std::vector<std::array<Index, 3>> groups;
+    std::vector<char> has_counts;
+    for (Index t = 0; t < 3; ++t)
+      for (Index b = 0; b < 3; ++b)
+        for (Index c = 0; c < 4; ++c) {
+          if (random.uniform() < 0.6 && !(t == b && b == c)) continue;
+          groups.push_back({t, b, c});
+          has_counts.push_back(random.uniform() < 0.6 ? 1 : 0);
+          for (int copy = 0; copy < 2; ++copy) {
+            three.type.push_back(t);
+            three.batch.push_back(b);
+            three.chip.push_back(c);
+            counts.push_back(has_counts.back() ? 1.0 + static_cast<double>(copy) : 0.0);
+          }
+        }
+    Matrix<int> design(static_cast<Index>(groups.size()), 10);
+    std::array<bool, 10> seen{};
+    for (std::size_t k = 0; k < groups.size(); ++k) {
+      const std::array<Index, 3> columns{groups[k][0], 3 + groups[k][1], 6 + groups[k][2]};
+      for (Index c = 0; c < 10; ++c) design(static_cast<Index>(k), c) = 0;
+      for (const Index c : columns) {
+        design(static_cast<Index>(k), c) = 1;
+        seen[static_cast<std::size_t>(c)] = seen[static_cast<std::size_t>(c)] || has_counts[k];
+      }
+    }
+    const auto vanishes = glm::vanishing_groups(std::as_const(design).view(), has_counts);
+    bool expected = false;  // a group vanishes though its levels have counts
+    for (std::size_t k = 0; k < groups.size(); ++k)
+      expected = expected || (vanishes[k] && seen[static_cast<std::size_t>(groups[k][0])] &&
+                              seen[static_cast<std::size_t>(3 + groups[k][1])] &&
+                              seen[static_cast<std::size_t>(6 + groups[k][2])]);
+    glm::FitResults results;
+    try {
+      const glm::Design fitted(Categories::from_codes(three.type), Categories::from_codes(three.batch),
+                               {{"chip", Categories::from_codes(three.chip)}});
+      results = glm::fit(context, as_row(counts).view(), fitted,
+                         {.dispersion = Fixed{0.2}, .size_factors = std::vector<double>(counts.size(), 1.0)});
+    } catch (const DesignError&) {
+      continue;  // the cells themselves do not tell the factors apart
+    }
+    CHECK((results.status[0] == FitStatus::separated) == expected);
+    CHECK(results.status[0] != FitStatus::iteration_limit);
+    ++(expected ? separated : finite);
+  }
+  CHECK(separated > 100);
+  CHECK(finite > 100);
+}
+
 TEST_CASE("glm::fit: the one-pass dispersion maximises with all means fixed") {
   CpuContext context({.threads = 1});
   const Cells cells = random_cells(400, 4, 3, 0.8, 12);

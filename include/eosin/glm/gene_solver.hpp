@@ -36,6 +36,7 @@
 #include <eosin/glm/group_sums.hpp>
 #include <eosin/glm/log1p_forms.hpp>
 #include <eosin/glm/null_space.hpp>
+#include <eosin/glm/separation.hpp>
 #include <eosin/glm/root.hpp>
 #include <eosin/math/exponential.hpp>
 
@@ -517,8 +518,13 @@ class GeneSolver {
     for (;;) {
       const auto with_counts = null_space(true);
       if (with_counts.basis().empty()) return;
-      if (!drop_recessive(with_counts)) break;
-      status_ = FitStatus::separated;
+      if (drop_recessive(with_counts)) {
+        status_ = FitStatus::separated;
+        continue;
+      }
+      // Directions none of which is of one sign may have a combination that is.
+      if (with_counts.basis().size() > 1 && drop_vanishing()) status_ = FitStatus::separated;
+      break;
     }
     const auto dependencies = null_space(false);
     if (dependencies.basis().empty()) return;
@@ -568,6 +574,26 @@ class GeneSolver {
       return true;
     }
     return false;
+  }
+  /// Takes out the groups without counts whose fitted mean tends to 0, by linear programming.
+  bool drop_vanishing() {
+    const Index columns = groups_->types() + groups_->columns();
+    Matrix<int> design(static_cast<Index>(active_.size()), columns);
+    std::vector<char> has_counts;
+    for (std::size_t i = 0; i < active_.size(); ++i) {
+      const Index k = active_[i], row = static_cast<Index>(i);
+      for (Index c = 0; c < columns; ++c) design(row, c) = 0;
+      design(row, groups_->type(k)) = 1;
+      for (Index f = 0; f < groups_->factors(); ++f) design(row, groups_->types() + groups_->column(k, f)) = 1;
+      has_counts.push_back(total_[at(k)] > 0.0 ? 1 : 0);
+    }
+    const auto vanishes = vanishing_groups(std::as_const(design).view(), has_counts);
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < active_.size(); ++i)
+      if (!vanishes[i]) active_[kept++] = active_[i];
+    const bool dropped = kept < active_.size();
+    active_.resize(kept);
+    return dropped;
   }
   double shift_of_type(const std::vector<double>& direction, Index type) const {
     for (const Index k : active_)
