@@ -180,7 +180,7 @@ void sizes(benchmark::internal::Benchmark* benchmark) {
 }
 void cells(benchmark::internal::Benchmark* benchmark) {
   benchmark->ArgNames({"genes", "cells", "threads"})->UseRealTime()->Unit(benchmark::kMillisecond);
-  for (const int cells : {4000, 10000, 100000, 1000000}) benchmark->Args({200, cells, 1});
+  for (const int cells : {1000, 4000, 10000, 100000, 1000000}) benchmark->Args({200, cells, 1});
 }
 BENCHMARK(nb_glm_pipeline)->Apply(sizes);
 BENCHMARK(nb_glm_fixed_dispersion)->Apply(sizes);
