@@ -30,9 +30,13 @@
 #include <eosin/math/rational.hpp>
 #include <eosin/math/stirling.hpp>
 
+#include <eosin/ops/attention.hpp>
+#include <eosin/ops/block_product.hpp>
+#include <eosin/ops/dropout.hpp>
 #include <eosin/ops/elementwise.hpp>
 #include <eosin/ops/gelu.hpp>
 #include <eosin/ops/gemm.hpp>
+#include <eosin/ops/layer_norm.hpp>
 #include <eosin/ops/linear_gelu.hpp>
 #include <eosin/ops/negative_binomial.hpp>
 #include <eosin/ops/normalise_rows.hpp>
@@ -40,11 +44,17 @@
 #include <eosin/ops/softmax.hpp>
 
 #include <eosin/layers/adapter.hpp>
+#include <eosin/layers/feed_forward.hpp>
 #include <eosin/layers/gelu_stack.hpp>
 #include <eosin/layers/gradient_mode.hpp>
+#include <eosin/layers/layer_norm.hpp>
 #include <eosin/layers/linear.hpp>
 #include <eosin/layers/mlp.hpp>
+#include <eosin/layers/projection_head.hpp>
 #include <eosin/layers/prototype_head.hpp>
+#include <eosin/layers/self_attention.hpp>
+#include <eosin/layers/transformer.hpp>
+#include <eosin/layers/transformer_block.hpp>
 
 #include <eosin/losses/composition.hpp>
 #include <eosin/losses/composition_pearson.hpp>
