@@ -48,6 +48,7 @@
 
 #include <eosin/losses/composition.hpp>
 #include <eosin/losses/composition_pearson.hpp>
+#include <eosin/losses/info_nce.hpp>
 #include <eosin/losses/negative_binomial.hpp>
 #include <eosin/losses/pearson.hpp>
 #include <eosin/losses/prototype.hpp>

@@ -5,6 +5,7 @@
 #include "golden_check/cpnn_patch.hpp"
 #include "golden_check/cpnn_slide.hpp"
 #include "golden_check/gelu.hpp"
+#include "golden_check/info_nce.hpp"
 #include "golden_check/metrics.hpp"
 #include "golden_check/nb_loss.hpp"
 #include "golden_check/normalization.hpp"
@@ -28,6 +29,7 @@ inline ComponentCheck find_component(const std::string& component, bool single_p
       {"cpnn_patch", {check_cpnn_patch<double>, check_cpnn_patch<float>}},
       {"cpnn_slide", {check_cpnn_slide<double>, check_cpnn_slide<float>}},
       {"gelu", {check_gelu<double>, check_gelu<float>}},
+      {"info_nce", {check_info_nce<double>, check_info_nce<float>}},
       {"metrics", {check_metrics<double>, check_metrics<float>}},
       {"nb_loss", {check_nb_loss<double>, check_nb_loss<float>}},
       {"normalization", {check_normalization<double>, check_normalization<float>}},
