@@ -52,6 +52,7 @@
 #include <eosin/losses/negative_binomial.hpp>
 #include <eosin/losses/pearson.hpp>
 #include <eosin/losses/prototype.hpp>
+#include <eosin/losses/softmax_cross_entropy.hpp>
 
 #include <eosin/optim/adam.hpp>
 #include <eosin/optim/clip.hpp>
@@ -91,6 +92,9 @@
 #include <eosin/glm/size_factors.hpp>
 #include <eosin/glm/soft_labels.hpp>
 #include <eosin/glm/trend_shrinkage.hpp>
+
+#include <eosin/retrieval/neighbours.hpp>
+#include <eosin/retrieval/top_k.hpp>
 
 #include <eosin/vision/image.hpp>
 #include <eosin/vision/nuclei.hpp>

@@ -11,6 +11,8 @@
 #include "golden_check/normalization.hpp"
 #include "golden_check/optimizer.hpp"
 #include "golden_check/pearson_loss.hpp"
+#include "golden_check/retrieval.hpp"
+#include "golden_check/softmax_cross_entropy.hpp"
 
 #include <map>
 #include <string>
@@ -35,6 +37,8 @@ inline ComponentCheck find_component(const std::string& component, bool single_p
       {"normalization", {check_normalization<double>, check_normalization<float>}},
       {"optimizer", {check_optimizer<double>, check_optimizer<float>}},
       {"pearson_loss", {check_pearson_loss<double>, check_pearson_loss<float>}},
+      {"retrieval", {check_retrieval<double>, check_retrieval<float>}},
+      {"softmax_cross_entropy", {check_softmax_cross_entropy<double>, check_softmax_cross_entropy<float>}},
   };
   const auto found = components.find(component);
   if (found == components.end()) return nullptr;
