@@ -30,27 +30,43 @@
 #include <eosin/math/rational.hpp>
 #include <eosin/math/stirling.hpp>
 
+#include <eosin/ops/attention.hpp>
+#include <eosin/ops/block_product.hpp>
+#include <eosin/ops/dropout.hpp>
 #include <eosin/ops/elementwise.hpp>
+#include <eosin/ops/gather_rows.hpp>
 #include <eosin/ops/gelu.hpp>
 #include <eosin/ops/gemm.hpp>
+#include <eosin/ops/layer_norm.hpp>
 #include <eosin/ops/linear_gelu.hpp>
 #include <eosin/ops/negative_binomial.hpp>
 #include <eosin/ops/normalise_rows.hpp>
 #include <eosin/ops/reduce.hpp>
+#include <eosin/ops/sinusoidal_position.hpp>
 #include <eosin/ops/softmax.hpp>
 
 #include <eosin/layers/adapter.hpp>
+#include <eosin/layers/embedding.hpp>
+#include <eosin/layers/feed_forward.hpp>
 #include <eosin/layers/gelu_stack.hpp>
 #include <eosin/layers/gradient_mode.hpp>
+#include <eosin/layers/layer_norm.hpp>
+#include <eosin/layers/lazy_embedding.hpp>
 #include <eosin/layers/linear.hpp>
 #include <eosin/layers/mlp.hpp>
+#include <eosin/layers/projection_head.hpp>
 #include <eosin/layers/prototype_head.hpp>
+#include <eosin/layers/self_attention.hpp>
+#include <eosin/layers/transformer.hpp>
+#include <eosin/layers/transformer_block.hpp>
 
 #include <eosin/losses/composition.hpp>
 #include <eosin/losses/composition_pearson.hpp>
+#include <eosin/losses/info_nce.hpp>
 #include <eosin/losses/negative_binomial.hpp>
 #include <eosin/losses/pearson.hpp>
 #include <eosin/losses/prototype.hpp>
+#include <eosin/losses/softmax_cross_entropy.hpp>
 
 #include <eosin/optim/adam.hpp>
 #include <eosin/optim/clip.hpp>
@@ -91,12 +107,16 @@
 #include <eosin/glm/soft_labels.hpp>
 #include <eosin/glm/trend_shrinkage.hpp>
 
+#include <eosin/retrieval/neighbours.hpp>
+#include <eosin/retrieval/top_k.hpp>
+
 #include <eosin/vision/image.hpp>
 #include <eosin/vision/nuclei.hpp>
 #include <eosin/vision/patch_encoder.hpp>
 #include <eosin/vision/patches.hpp>
 #include <eosin/vision/stain.hpp>
 #include <eosin/vision/texture.hpp>
+#include <eosin/vision/vit.hpp>
 
 #include <eosin/data/counts.hpp>
 #include <eosin/data/gene_filter.hpp>

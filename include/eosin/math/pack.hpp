@@ -194,6 +194,29 @@ EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE V from_bits(UnsignedOf<V> bits) {
   }
 }
 
+/// Correctly rounded.
+template <Number V>
+EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE V square_root(V x) {
+  if constexpr (std::floating_point<V>) {
+    return std::sqrt(x);
+#if defined(__AVX512F__)
+  } else if constexpr (std::same_as<V, Pack<float>>) {
+    return V(_mm512_maskz_sqrt_ps(0xffff, x.lanes));
+  } else if constexpr (std::same_as<V, Pack<double>>) {
+    return V(_mm512_maskz_sqrt_pd(0xff, x.lanes));
+#elif defined(__AVX2__) && defined(__FMA__)
+  } else if constexpr (std::same_as<V, Pack<float>>) {
+    return V(_mm256_sqrt_ps(x.lanes));
+  } else if constexpr (std::same_as<V, Pack<double>>) {
+    return V(_mm256_sqrt_pd(x.lanes));
+#endif
+  } else {
+    V result;
+    for (Index i = 0; i < V::size; ++i) result.lanes[i] = std::sqrt(x.lanes[i]);
+    return result;
+  }
+}
+
 template <Number V>
 EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE V absolute(V x) {
   using Bits = typename detail::BitsOf<ElementOf<V>>::Unsigned;

@@ -9,6 +9,7 @@
 //   p <- p - lr / (1 - b1^t) * m / ( sqrt(v) / sqrt(1 - b2^t) + eps )
 
 #include <eosin/core/parameters.hpp>
+#include <eosin/math/pack.hpp>
 
 #include <cmath>
 
@@ -24,6 +25,54 @@ struct AdamOptions {
   double weight_decay = 0;
   WeightDecay decay = WeightDecay::decoupled;
 };
+
+inline namespace EOSIN_ISA_NAMESPACE {
+
+/// The update of step t = 1, 2, ... for one element or a pack of them.
+template <class T>
+class AdamUpdate {
+ public:
+  /// Gradients count `gradient_scale` times.
+  AdamUpdate(const AdamOptions& options, Index step, double learning_rate, double gradient_scale = 1.0) {
+    const double t = static_cast<double>(step);
+    rate_ = static_cast<T>(learning_rate / (1 - std::pow(options.beta1, t)));
+    inverse_correction_ = static_cast<T>(1 / std::sqrt(1 - std::pow(options.beta2, t)));
+    keep_ = options.decay == WeightDecay::decoupled ? static_cast<T>(1 - learning_rate * options.weight_decay) : T(1);
+    coupled_ = options.decay == WeightDecay::coupled ? static_cast<T>(options.weight_decay) : T(0);
+    b1_ = static_cast<T>(options.beta1);
+    c1_ = static_cast<T>(1 - options.beta1);
+    b2_ = static_cast<T>(options.beta2);
+    c2_ = static_cast<T>(1 - options.beta2);
+    eps_ = static_cast<T>(options.eps);
+    scale_ = static_cast<T>(gradient_scale);
+  }
+
+  /// Roundings are written out, so that an element gets the same bits wherever it is updated.
+  template <math::Number V>
+  EOSIN_ALWAYS_INLINE void operator()(V& value, V gradient, V& first, V& second) const {
+    const V g = math::multiply_add(V(coupled_), value, V(scale_) * gradient);
+    first = math::multiply_add(V(b1_), first, V(c1_) * g);
+    second = math::multiply_add(V(b2_), second, (V(c2_) * g) * g);
+    const V spread = math::multiply_add(math::square_root(second), V(inverse_correction_), V(eps_));
+    value = math::multiply_add(V(keep_), value, -(V(rate_) * first / spread));
+  }
+
+  /// n elements without gaps; a null `gradients` stands for zeros.
+  void update(Index n, T* values, const T* gradients, T* first, T* second) const {
+    math::for_each_pack<T>(0, n, [&](auto lanes) EOSIN_ALWAYS_INLINE {
+      auto value = lanes.load(values), m = lanes.load(first), v = lanes.load(second);
+      (*this)(value, gradients == nullptr ? math::Pack<T>(T(0)) : lanes.load(gradients), m, v);
+      lanes.store(values, value);
+      lanes.store(first, m);
+      lanes.store(second, v);
+    });
+  }
+
+ private:
+  T rate_, inverse_correction_, keep_, coupled_, b1_, c1_, b2_, c2_, eps_, scale_;
+};
+
+}  // namespace EOSIN_ISA_NAMESPACE
 
 /// Optimiser state of one run: first and second moments in the layout of the parameters, and the step count. Copy or
 /// save moments() and steps() to resume bit for bit.
@@ -48,29 +97,13 @@ class Adam {
   void step(CpuContext& context, Parameters<T>& parameters, double learning_rate, double gradient_scale = 1.0) {
     require_size("Adam::step", "parameters", "elements", parameters.values().size(), first_.size());
     ++steps_;
-    const double t = static_cast<double>(steps_);
-    const T rate = static_cast<T>(learning_rate / (1 - std::pow(options_.beta1, t)));
-    const T correction = static_cast<T>(std::sqrt(1 - std::pow(options_.beta2, t)));
-    const T keep = options_.decay == WeightDecay::decoupled ? static_cast<T>(1 - learning_rate * options_.weight_decay)
-                                                            : T(1);
-    const T coupled = options_.decay == WeightDecay::coupled ? static_cast<T>(options_.weight_decay) : T(0);
-    const T b1 = static_cast<T>(options_.beta1), c1 = static_cast<T>(1 - options_.beta1);
-    const T b2 = static_cast<T>(options_.beta2), c2 = static_cast<T>(1 - options_.beta2);
-    const T eps = static_cast<T>(options_.eps);
-    const T scale = static_cast<T>(gradient_scale);
+    const AdamUpdate<T> update(options_, steps_, learning_rate, gradient_scale);
     T* values = parameters.values().data();
     const T* gradients = parameters.gradients().data();
     T* first = first_.data();
     T* second = second_.data();
     context.parallel_for(first_.size(), 16384, [&](Index begin, Index end) {
-      for (Index i = begin; i < end; ++i) {
-        const T g = scale * gradients[i] + coupled * values[i];
-        const T m = b1 * first[i] + c1 * g;
-        const T v = b2 * second[i] + c2 * g * g;
-        first[i] = m;
-        second[i] = v;
-        values[i] = keep * values[i] - rate * m / (std::sqrt(v) / correction + eps);
-      }
+      update.update(end - begin, values + begin, gradients + begin, first + begin, second + begin);
     });
   }
 

@@ -1,0 +1,221 @@
+#pragma once
+
+// mclSTExp without its image network: the spots' expression and the patches' image features, brought into one space.
+//
+//   x = expression + position code,   s = spot head( spot encoder(x) ),   f = image head(image features)
+//   loss = symmetric InfoNCE of s and f (losses/info_nce.hpp), over all rows of the batch
+//
+// The spot encoder is a stack of Transformer blocks in which the spots of a sentence attend to each other, or nothing
+// (`SpotEncoder::mlp`: the head alone). Sentences are ragged: a section, a mini-batch, or several. Parameter names are
+// those of the released code; the gradient with respect to the image features is what the image network takes on.
+//
+// Everything here is composition of public parts of eosin.
+
+#include <eosin/core/parameters.hpp>
+#include <eosin/layers/embedding.hpp>
+#include <eosin/layers/projection_head.hpp>
+#include <eosin/layers/transformer.hpp>
+#include <eosin/losses/info_nce.hpp>
+#include <eosin/ops/sinusoidal_position.hpp>
+
+#include <cmath>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mclstexp {
+
+using eosin::Context;
+using eosin::Index;
+using eosin::Matrix;
+using eosin::MatrixView;
+using eosin::layers::GradientMode;
+
+enum class SpotEncoder { attention, mlp };
+enum class Position { learned, sinusoidal, none };
+
+struct ModelOptions {
+  Index genes = 0;
+  SpotEncoder encoder = SpotEncoder::attention;
+  Index depth = 2;
+  Index heads = 8;
+  Index head_width = 64;
+  Index hidden = 0;  ///< of the feed-forward halves; 0: genes
+  Position position = Position::learned;
+  /// Rows of the tables of learned positions. The release has 65,536 of each; layers::CompactRows numbers the
+  /// coordinates that occur, which needs a few dozen.
+  Index x_rows = 65536, y_rows = 65536;
+  eosin::ops::SinusoidalOptions sinusoidal{};
+  Index image_features = 1024;
+  Index projection = 256;
+  double layer_norm_eps = 1e-5;
+  bool normalize = false;            ///< embeddings to length 1 before they are compared
+  double temperature = 1;            ///< fixed, or the start of the learned one
+  bool learned_temperature = false;  ///< adds the parameter log_scale = -log temperature
+  double image_weight = 0.5;
+};
+
+/// Spots with the features of their patches, row by row.
+template <class T>
+struct Batch {
+  MatrixView<const T> expression;         ///< [n x genes]
+  MatrixView<const Index> positions;      ///< [n x 2]: rows of the tables, or coordinates; empty for Position::none
+  std::span<const Index> offsets;         ///< sentences: ascending, first 0, last n
+  MatrixView<const T> image_features;     ///< [n x image_features]
+  eosin::losses::PositivePairs positives{};
+};
+
+/// Optional results of a step; empty views are not filled.
+template <class T>
+struct Outputs {
+  MatrixView<T> spot_embeddings{};   ///< [n x projection], as they come from the head
+  MatrixView<T> image_embeddings{};  ///< the same
+  MatrixView<T> d_expression{};      ///< [n x genes]
+  MatrixView<T> d_image_features{};  ///< [n x image_features]
+};
+
+template <class T>
+class Model {
+ public:
+  /// Registers its parameters in `shared`, where other networks of the same training have theirs, or in its own where
+  /// `shared` is null. Call parameters().allocate() before use.
+  explicit Model(const ModelOptions& options, eosin::Parameters<T>* shared = nullptr)
+      : options_(options),
+        own_(shared == nullptr ? std::make_unique<eosin::Parameters<T>>() : nullptr),
+        parameters_(shared == nullptr ? own_.get() : shared),
+        tables_(make_tables(*parameters_, options)),
+        encoder_(*parameters_, options.encoder == SpotEncoder::attention ? options.depth : 0, block_options(options),
+                 [](Index block) {
+                   return eosin::layers::TransformerBlockNames::nested("spot_encoder." + std::to_string(block));
+                 }),
+        image_head_(*parameters_, "image_projection", head_options(options, options.image_features)),
+        spot_head_(*parameters_, "spot_projection", head_options(options, options.genes)) {
+    eosin::require_value(options.temperature > 0, "mclstexp::Model", "the temperature must be positive");
+    if (options.learned_temperature)
+      log_scale_ = parameters_->add("log_scale", {1}, eosin::init::Constant{-std::log(options.temperature)});
+  }
+
+  const ModelOptions& options() const { return options_; }
+  eosin::Parameters<T>& parameters() { return *parameters_; }
+  const eosin::Parameters<T>& parameters() const { return *parameters_; }
+
+  /// Embeddings [n x projection] of spots; arguments as in Batch.
+  template <Context C>
+  void embed_spots(C& context, MatrixView<const T> expression, MatrixView<const Index> positions,
+                   std::span<const Index> offsets, MatrixView<T> embeddings,
+                   const eosin::ops::DropoutKey& dropout = {}) {
+    const Index n = expression.rows();
+    eosin::require_size("mclstexp::Model", "expression", "columns", expression.cols(), options_.genes, "genes");
+    input_.resize(n, options_.genes);
+    eosin::ops::copy<T>(context, expression, input_.view());
+    if (options_.position != Position::none)
+      eosin::require_shape("mclstexp::Model", "positions", positions, n, 2);
+    if (options_.position == Position::sinusoidal) {
+      eosin::ops::add_sinusoidal_position<T>(context, positions, options_.sinusoidal, input_.view());
+    } else if (tables_) {
+      for (std::size_t axis = 0; axis < 2; ++axis) {
+        rows_[axis].resize(static_cast<std::size_t>(n));
+        for (Index i = 0; i < n; ++i) rows_[axis][static_cast<std::size_t>(i)] = positions(i, static_cast<Index>(axis));
+      }
+      tables_->x.forward_add(context, rows_[0], input_.view());
+      tables_->y.forward_add(context, rows_[1], input_.view());
+    }
+    if (encoder_.depth() > 0) {
+      encoded_.resize(n, options_.genes);
+      encoder_.forward(context, input_.view(), offsets, encoded_.view(), encoder_cache_, dropout.at(0));
+    }
+    spot_head_.forward(context, encoded(), embeddings, spot_cache_, dropout.at(1));
+  }
+
+  /// Embeddings [n x projection] of patches from their features.
+  template <Context C>
+  void embed_images(C& context, MatrixView<const T> features, MatrixView<T> embeddings,
+                    const eosin::ops::DropoutKey& dropout = {}) {
+    image_head_.forward(context, features, embeddings, image_cache_, dropout.at(2));
+  }
+
+  /// Loss of a batch and, unless `mode` is ignore, its gradient in parameters().
+  template <Context C>
+  double step(C& context, const Batch<T>& batch, GradientMode mode, const Outputs<T>& outputs = {},
+              const eosin::ops::DropoutKey& dropout = {}) {
+    const Index n = batch.expression.rows();
+    eosin::require_size("mclstexp::Model", "image_features", "rows", batch.image_features.rows(), n, "spots");
+    auto& workspace = context.workspace();
+    const auto mark = workspace.mark();
+    const auto rows_or_scratch = [&](MatrixView<T> output, Index cols) {
+      return output.empty() ? workspace.template take<T>(n, cols) : output;
+    };
+    const auto spots = rows_or_scratch(outputs.spot_embeddings, options_.projection);
+    const auto images = rows_or_scratch(outputs.image_embeddings, options_.projection);
+    embed_spots(context, batch.expression, batch.positions, batch.offsets, spots, dropout);
+    embed_images(context, batch.image_features, images, dropout);
+
+    const eosin::losses::InfoNceOptions loss{.temperature = options_.temperature,
+                                             .normalize = options_.normalize,
+                                             .image_weight = options_.image_weight,
+                                             .positives = batch.positives};
+    const T* log_scale = log_scale_ ? std::as_const(*parameters_).value(*log_scale_).data() : nullptr;
+    if (mode == GradientMode::ignore) return eosin::losses::info_nce<T>(context, spots, images, loss, log_scale);
+    const auto d_spots = workspace.template take<T>(n, options_.projection);
+    const auto d_images = workspace.template take<T>(n, options_.projection);
+    T d_log_scale = 0;
+    const double value = eosin::losses::info_nce<T>(context, spots, images, loss, d_spots, d_images, log_scale,
+                                                    log_scale_ ? &d_log_scale : nullptr);
+    if (log_scale_) {
+      T& gradient = parameters_->gradient(*log_scale_)[0];
+      gradient = mode == GradientMode::accumulate ? gradient + d_log_scale : d_log_scale;
+    }
+    image_head_.backward(context, batch.image_features, d_images, outputs.d_image_features, image_cache_, mode);
+    const bool below = encoder_.depth() > 0 || tables_ || !outputs.d_expression.empty();
+    const auto dx = below ? rows_or_scratch(outputs.d_expression, options_.genes) : MatrixView<T>();
+    spot_head_.backward(context, encoded(), d_spots, dx, spot_cache_, mode);
+    if (encoder_.depth() > 0)
+      encoder_.backward(context, input_.view(), batch.offsets, dx, dx, encoder_cache_, mode);
+    if (tables_) {
+      tables_->x.backward(context, rows_[0], dx, mode);
+      tables_->y.backward(context, rows_[1], dx, mode);
+    }
+    return value;
+  }
+
+ private:
+  struct Tables {
+    eosin::layers::Embedding<T> x, y;
+  };
+
+  static std::optional<Tables> make_tables(eosin::Parameters<T>& parameters, const ModelOptions& options) {
+    if (options.position != Position::learned) return std::nullopt;
+    return Tables{{parameters, "x_embed", options.x_rows, options.genes},
+                  {parameters, "y_embed", options.y_rows, options.genes}};
+  }
+  static eosin::layers::TransformerBlockOptions block_options(const ModelOptions& options) {
+    return {.attention = {.size = options.genes,
+                          .heads = options.heads,
+                          .head_width = options.head_width,
+                          .output_layer = options.heads != 1 || options.head_width != options.genes},
+            .hidden = options.hidden > 0 ? options.hidden : options.genes,
+            .layer_norm_eps = options.layer_norm_eps};
+  }
+  static eosin::layers::ProjectionHeadOptions head_options(const ModelOptions& options, Index inputs) {
+    return {.inputs = inputs, .outputs = options.projection, .layer_norm_eps = options.layer_norm_eps};
+  }
+  MatrixView<const T> encoded() const { return encoder_.depth() > 0 ? encoded_.view() : input_.view(); }
+
+  ModelOptions options_;
+  std::unique_ptr<eosin::Parameters<T>> own_;
+  eosin::Parameters<T>* parameters_;
+  std::optional<Tables> tables_;
+  eosin::layers::Transformer<T> encoder_;
+  eosin::layers::ProjectionHead<T> image_head_, spot_head_;
+  std::optional<eosin::SegmentId> log_scale_;
+
+  Matrix<T> input_, encoded_;
+  std::vector<Index> rows_[2];
+  typename eosin::layers::Transformer<T>::Cache encoder_cache_;
+  typename eosin::layers::ProjectionHead<T>::Cache image_cache_, spot_cache_;
+};
+
+}  // namespace mclstexp

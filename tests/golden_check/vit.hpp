@@ -1,0 +1,64 @@
+#pragma once
+
+// Golden component `vit`.
+
+#include <eosin/vision/vit.hpp>
+
+#include "golden_check/layer_norm.hpp"
+
+namespace eosin::testing {
+
+/// Images [n x channels x height x width] with the channels of a pixel together, one row per pixel; and back.
+template <class T>
+Matrix<T> pixels_of(const GoldenTensor& images) {
+  const Index n = images.shape.at(0), channels = images.shape.at(1), pixels = images.shape.at(2) * images.shape.at(3);
+  Matrix<T> result(n * pixels, channels);
+  for (Index i = 0; i < n; ++i)
+    for (Index c = 0; c < channels; ++c)
+      for (Index p = 0; p < pixels; ++p)
+        result(i * pixels + p, c) =
+            static_cast<T>(images.values[static_cast<std::size_t>((i * channels + c) * pixels + p)]);
+  return result;
+}
+template <class T>
+std::vector<T> planes_of(const Matrix<T>& pixels, Index images) {
+  std::vector<T> result;
+  const Index count = pixels.rows() / images;
+  for (Index i = 0; i < images; ++i)
+    for (Index c = 0; c < pixels.cols(); ++c)
+      for (Index p = 0; p < count; ++p) result.push_back(pixels(i * count + p, c));
+  return result;
+}
+
+template <class T>
+void check_vit(const GoldenCase& golden, Comparison& comparison) {
+  const auto images = pixels_of<T>(golden.at("in/image"));
+  const auto upstream = golden.matrix<T>("in/upstream");
+  const auto& config = golden.config;
+  vision::VitOptions options;
+  options.height = config.at("image_size").at(0).get<Index>();
+  options.width = config.at("image_size").at(1).get<Index>();
+  options.patch = config.at("patch_size").get<Index>();
+  options.size = config.at("dim").get<Index>();
+  options.depth = config.at("depth").get<Index>();
+  options.heads = config.at("heads").get<Index>();
+  options.mlp_ratio = config.at("mlp_ratio").get<Index>();
+  options.layer_norm_eps = config.at("layer_norm_eps").get<double>();
+  CpuContext context({.threads = 2});
+  Parameters<T> parameters;
+  vision::Vit<T> vit(parameters, options);
+  parameters.allocate(context, 0);
+  load_parameters(golden, parameters);
+  typename vision::Vit<T>::Cache cache;
+  Matrix<T> features(upstream.rows(), vit.features()), d_images(images.rows(), images.cols());
+  vit.forward(context, images, features.view(), cache);
+  comparison.check("out/features", features);
+  comparison.check("loss", upstream_loss(features, upstream));
+  vit.backward(context, upstream, d_images.view(), cache, layers::GradientMode::overwrite);
+  comparison.check("grad/in/image", planes_of(d_images, upstream.rows()));
+  check_segments<T>(comparison, "grad/param/", parameters, std::as_const(parameters).gradients());
+  if (golden.has("grad/norms"))
+    comparison.check("grad/norms", norms_of<T>(golden, parameters, std::as_const(parameters).gradients()));
+}
+
+}  // namespace eosin::testing
