@@ -131,7 +131,7 @@ class Ensemble {
     nlohmann::json state;
     if (settings_.resume && std::filesystem::exists(checkpoint)) {
       try {
-        state = SectionTrainer::read_state(eosin::io::SafeTensors::read(checkpoint));
+        state = common::TrainingState<float>::read(eosin::io::SafeTensors::read(checkpoint));
         if (state.at("settings") != to_json(settings_))
           throw eosin::ValueError(checkpoint.string() + ": was written by a run with other settings");
         if (state.at("data") != fingerprint_)
@@ -323,8 +323,6 @@ class Ensemble {
 
  private:
   static constexpr double smallest_slope = 1e-3;
-
-  using SectionTrainer = Trainer<float, Section<float>>;
 
   Index gene_count() const { return static_cast<Index>(genes_.size()); }
   Index type_count() const { return static_cast<Index>(prototypes_.types.size()); }

@@ -2,6 +2,8 @@
 
 // How a CPNN is trained, as typed options.
 
+#include "common/training_state.hpp"
+
 #include <eosin/core/config.hpp>
 #include <eosin/optim/schedule.hpp>
 
@@ -12,7 +14,7 @@ namespace cpnn {
 
 using eosin::Index;
 
-enum class Optimiser { adamw, adam, sgd };
+using common::Optimiser;
 
 struct TrainOptions {
   Index epochs = 1000;
