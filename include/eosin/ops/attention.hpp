@@ -282,9 +282,19 @@ void attention_backward_task(AttentionBackward<T>& own, const AttentionTask& tas
       block_product<false, false>(padded_queries, padded_keys, width, constant(own.d_out), constant(own.v_transposed),
                                   own.d_scores);
       for (Index i = 0; i < queries; ++i) {
-        const Pack log_sum(log_sums[row + i]), mean(inner[row + i]);
         T* weights = own.weights.data + i * padded_keys;
         T* d_scores = own.d_scores.data + i * padded_keys;
+        const Pack log_sum(log_sums[row + i]);
+        Pack mean(inner[row + i]);
+        if (keys == task.length) {
+          math::PackSum<T> total, product;
+          math::for_each_pack<T>(0, keys, [&](auto lanes) {
+            const Pack weight = lanes.keep(math::exp(lanes.load(weights) - log_sum));
+            total.add(weight);
+            product.add(weight * lanes.load(d_scores));
+          });
+          mean = Pack(product.total() / total.total());
+        }
         for (Index col = 0; col < padded_keys; col += Pack::size) {
           const math::FullLanes<T> lanes{col};
           const Pack weight = math::exp(lanes.load(weights) - log_sum);
