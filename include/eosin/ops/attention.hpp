@@ -155,28 +155,42 @@ struct AttentionForward {
   /// Takes `keys` rows of scores into account: scores become exp(scores - largest), largest and total are brought up to
   /// date, correction is what earlier sums are to be multiplied with.
   void soften(Index keys) {
+    constexpr Index together = 4;
+    Index col = 0;
+    for (; col + together * math::Pack<T>::size <= queries; col += together * math::Pack<T>::size)
+      soften_columns<together>(col, keys);
+    for (; col < queries; col += math::Pack<T>::size) soften_columns<1>(col, keys);
+  }
+
+  /// The same for so many packs of queries: several at a time, for the maxima depend on each other down a column.
+  template <Index Packs>
+  void soften_columns(Index col, Index keys) {
     using Pack = math::Pack<T>;
-    for (Index col = 0; col < queries; col += Pack::size) {
-      const math::FullLanes<T> lanes{col};
-      const Pack before = lanes.load(largest);
-      Pack now = before;
-      const T* row = scores.data;
-      for (Index key = 0; key < keys; ++key, row += scores.stride) {
-        const Pack score = lanes.load(row);
+    const auto lanes = [col](Index pack) EOSIN_ALWAYS_INLINE { return math::FullLanes<T>{col + pack * Pack::size}; };
+    Pack now[Packs], sum[Packs];
+    for (Index p = 0; p < Packs; ++p) {
+      now[p] = lanes(p).load(largest);
+      sum[p] = Pack(T(0));
+    }
+    T* row = scores.data;
+    for (Index key = 0; key < keys; ++key, row += scores.stride)
+      for (Index p = 0; p < Packs; ++p) {
+        const Pack score = lanes(p).load(row);
         // Not a maximum that drops NaN: one in S is to reach the result.
-        now = math::select(score <= now, now, score);
+        now[p] = math::select(score <= now[p], now[p], score);
       }
-      Pack sum(T(0));
-      T* out = scores.data;
-      for (Index key = 0; key < keys; ++key, out += scores.stride) {
-        const Pack weight = math::exp(lanes.load(out) - now);
-        lanes.store(out, weight);
-        sum = sum + weight;
+    row = scores.data;
+    for (Index key = 0; key < keys; ++key, row += scores.stride)
+      for (Index p = 0; p < Packs; ++p) {
+        const Pack weight = math::exp(lanes(p).load(row) - now[p]);
+        lanes(p).store(row, weight);
+        sum[p] = sum[p] + weight;
       }
-      const Pack scale = math::exp(before - now);
-      lanes.store(largest, now);
-      lanes.store(correction, scale);
-      lanes.store(total, math::multiply_add(lanes.load(total), scale, sum));
+    for (Index p = 0; p < Packs; ++p) {
+      const Pack scale = math::exp(lanes(p).load(largest) - now[p]);
+      lanes(p).store(largest, now[p]);
+      lanes(p).store(correction, scale);
+      lanes(p).store(total, math::multiply_add(lanes(p).load(total), scale, sum[p]));
     }
   }
 
