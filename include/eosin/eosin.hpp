@@ -114,7 +114,10 @@
 #include <eosin/eval/correlation.hpp>
 #include <eosin/eval/errors.hpp>
 #include <eosin/eval/gene_sets.hpp>
+#include <eosin/eval/k_means.hpp>
 #include <eosin/eval/metrics.hpp>
+#include <eosin/eval/partition_agreement.hpp>
+#include <eosin/eval/principal_components.hpp>
 #include <eosin/eval/ridge.hpp>
 #include <eosin/eval/summary.hpp>
 
