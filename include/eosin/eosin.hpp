@@ -96,9 +96,11 @@
 #include <eosin/retrieval/neighbours.hpp>
 #include <eosin/retrieval/top_k.hpp>
 
+#include <eosin/vision/augmentation.hpp>
 #include <eosin/vision/image.hpp>
 #include <eosin/vision/nuclei.hpp>
 #include <eosin/vision/patch_encoder.hpp>
+#include <eosin/vision/patch_loader.hpp>
 #include <eosin/vision/patches.hpp>
 #include <eosin/vision/stain.hpp>
 #include <eosin/vision/texture.hpp>
