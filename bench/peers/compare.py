@@ -8,6 +8,7 @@ import json
 import sys
 
 import contrastive_rows
+import transformer_rows
 
 
 def without_settings(name):
@@ -127,6 +128,7 @@ def rows_of(m):
                      ("of its products at the best rate",
                       divide(step, divide(m.counter(name, "operations"), rate)), None, False)]))
     rows += contrastive_rows.rows(m, divide)
+    rows += transformer_rows.rows(m, divide)
     rows.append((f"best product rate of this machine ({owner})", " GF/s", divide(rate, 1e9),
                  max((line["rate"] / 1e9 for line in m.torch if line["item"] == "gemm"), default=None), None, []))
     return rows

@@ -107,7 +107,9 @@ void pack_rows(MatrixView<const T> from, T scale, Index rows, Index cols, Block<
   for (Index r = 0; r < from.rows(); ++r) {
     const T* source = from.row(r).data();
     T* target = to.data + r * to.stride;
-    for (Index c = 0; c < from.cols(); ++c) target[c] = scale * source[c];
+    math::for_each_pack<T>(0, from.cols(), [&](auto lanes) EOSIN_ALWAYS_INLINE {
+      lanes.store(target, math::Pack<T>(scale) * lanes.load(source));
+    });
     std::fill(target + from.cols(), target + cols, T(0));
   }
   for (Index r = from.rows(); r < rows; ++r) std::fill_n(to.data + r * to.stride, cols, T(0));
