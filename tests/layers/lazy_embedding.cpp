@@ -113,4 +113,5 @@ TEST_CASE("layers::LazyEmbedding: saved and restored it goes on with the same bi
   Matrix<float> y(1, 4);
   CHECK_THROWS_WITH_AS(first.forward_add(context, outside, y.view()),
                        "LazyEmbedding: row 6 (element 0) lies outside the table of 6", ValueError);
+  CHECK_THROWS_AS(first.backward(context, outside, y.view()), ValueError);
 }

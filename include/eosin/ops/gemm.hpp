@@ -96,13 +96,13 @@ inline TileShape tile_shape(Index rows, Index cols, Index inner) {
 
 template <class T, class Product>
 void for_each_tile(CpuContext& context, MatrixView<T> c, Index inner, Product&& product) {
-  const auto [high, wide] = tile_shape(c.rows(), c.cols(), inner);
-  const Index tiles_down = (c.rows() + high - 1) / high;
-  const Index tiles_across = (c.cols() + wide - 1) / wide;
-  context.pool().run(tiles_down * tiles_across, [&, high = high, wide = wide](Index task, int) {
-    const Index row = task / tiles_across * high;
-    const Index col = task % tiles_across * wide;
-    product(row, std::min(high, c.rows() - row), col, std::min(wide, c.cols() - col));
+  const TileShape tile = tile_shape(c.rows(), c.cols(), inner);
+  const Index tiles_down = (c.rows() + tile.high - 1) / tile.high;
+  const Index tiles_across = (c.cols() + tile.wide - 1) / tile.wide;
+  context.pool().run(tiles_down * tiles_across, [&](Index task, int) {
+    const Index row = task / tiles_across * tile.high;
+    const Index col = task % tiles_across * tile.wide;
+    product(row, std::min(tile.high, c.rows() - row), col, std::min(tile.wide, c.cols() - col));
   });
 }
 
