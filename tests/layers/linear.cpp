@@ -95,3 +95,31 @@ TEST_CASE("layers::Linear: shapes that do not fit are named") {
   CHECK_THROWS_AS(f.layer.backward(f.context, f.x, f.weights, f.dx.view().middle_cols(0, 4), GradientMode::ignore),
                   ShapeError);
 }
+
+TEST_CASE("layers::Linear: without bias, added to what is there, PyTorch's start") {
+  CpuContext context({.threads = 2});
+  Parameters<double> parameters;
+  const layers::Linear<double> layer(parameters, "qkv", 16, 3, {.bias = false, .start = layers::LinearStart::fan_in});
+  const layers::Linear<double> biased(parameters, "out", 16, 3, {.start = layers::LinearStart::fan_in});
+  CHECK_FALSE(layer.has_bias());
+  CHECK(layer.bias().empty());
+  REQUIRE(parameters.segments().size() == 3);
+  parameters.allocate(context, 1);
+  for (Index i = 0; i < 48; ++i) REQUIRE(std::abs(layer.weight().data()[i]) < 0.25);
+  CHECK(biased.bias()[0] != 0);
+  const auto x = testing::normal_matrix<double>(5, 16, 1), dy = testing::normal_matrix<double>(5, 3, 2);
+  Matrix<double> y(5, 3), sum(5, 3), dx(5, 16);
+  layer.forward(context, x, y.view());
+  sum.fill(1);
+  layer.forward_add(context, x, sum.view());
+  for (Index i = 0; i < y.size(); ++i) CHECK(sum.data()[i] == doctest::Approx(1 + y.data()[i]).epsilon(1e-14));
+  biased.forward(context, x, y.view());
+  sum.fill(1);
+  biased.forward_add(context, x, sum.view());
+  for (Index i = 0; i < y.size(); ++i) CHECK(sum.data()[i] == doctest::Approx(1 + y.data()[i]).epsilon(1e-14));
+  layer.backward(context, x, dy, dx.view(), GradientMode::overwrite);
+  testing::check_parameter_gradients(parameters, [&] {
+    layer.forward(context, x, y.view());
+    return testing::inner_product(y, dy);
+  });
+}

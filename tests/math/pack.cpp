@@ -37,6 +37,8 @@ TEST_CASE_TEMPLATE("math: a scalar and a pack of it agree on the helpers", T, fl
   for (const T x : {T(-3.5), T(0.75), T(1), T(6.25), T(1e20)}) {
     CHECK(math::absolute(P(x)).lanes[1] == std::abs(x));
     CHECK(math::absolute(x) == std::abs(x));
+    CHECK(math::square_root(P(math::absolute(x))).lanes[1] == std::sqrt(std::abs(x)));
+    CHECK(math::square_root(math::absolute(x)) == std::sqrt(std::abs(x)));
     CHECK(math::any(P(x) > P(0)) == math::any(x > T(0)));
     CHECK(math::multiply_add(P(x), P(2), P(1)).lanes[0] == math::multiply_add(x, T(2), T(1)));
   }

@@ -60,6 +60,7 @@ class LazyEmbedding {
 
   /// The gradient of the used rows from dy [n x width], `rows` being those of the forward pass; dx is dy.
   void backward(CpuContext& context, std::span<const Index> rows, MatrixView<const T> dy) {
+    ops::detail::check_rows("LazyEmbedding", rows, dy.rows(), values_.rows());
     use(rows);
     gradient_.resize(static_cast<Index>(used_.size()), width());
     std::fill_n(gradient_.data(), gradient_.size(), T(0));

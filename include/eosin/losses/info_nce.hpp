@@ -255,7 +255,7 @@ class InfoNce {
     count_positives();
     {
       const auto mark = workspace.mark();
-      const Index high = ops::detail::tile_height(edge, edge), wide = ops::detail::tile_width(edge, edge);
+      const auto [high, wide] = ops::detail::tile_shape(edge, edge, spot_.cols());
       // A smaller last block may have smaller tiles, of the grid's size at least.
       const Index smallest = blocks > 1 ? ops::detail::tile_grid : std::min(high, wide);
       const LogitSums<T> row_parts(workspace, (edge + smallest - 1) / smallest, edge);
@@ -329,10 +329,9 @@ class InfoNce {
   void sum_block(MatrixView<T> block, Index a, Index b, const LogitSums<T>& row_parts, const LogitSums<T>& col_parts,
                  const LogitSums<T>& rows, const LogitSums<T>& cols) {
     const MatrixView<T> part(block.data(), std::min(block.rows(), pairs_ - a), std::min(block.rows(), pairs_ - b));
-    const Index high = ops::detail::tile_height(part.rows(), part.cols());
-    const Index wide = ops::detail::tile_width(part.rows(), part.cols());
+    const ops::detail::TileShape tile = ops::detail::tile_shape(part.rows(), part.cols(), spot_.cols());
     logits(a, b, part, [&](Index row, Index tile_rows, Index col, Index tile_cols) {
-      const Index across = col / wide, down = row / high;
+      const Index across = col / tile.wide, down = row / tile.high;
       row_parts.clear(across, row, tile_rows);
       col_parts.clear(down, col, tile_cols);
       for (Index r = row; r < row + tile_rows; r += info_nce_strip_rows)
@@ -358,8 +357,8 @@ class InfoNce {
           }
       });
     };
-    merge(row_parts, (part.cols() + wide - 1) / wide, rows, a, part.rows());
-    merge(col_parts, (part.rows() + high - 1) / high, cols, b, part.cols());
+    merge(row_parts, (part.cols() + tile.wide - 1) / tile.wide, rows, a, part.rows());
+    merge(col_parts, (part.rows() + tile.high - 1) / tile.high, cols, b, part.cols());
   }
 
   /// The block of L at (a, b) becomes that of G, each element times the inverse lengths of its two rows where they are

@@ -107,7 +107,9 @@ void pack_rows(MatrixView<const T> from, T scale, Index rows, Index cols, Block<
   for (Index r = 0; r < from.rows(); ++r) {
     const T* source = from.row(r).data();
     T* target = to.data + r * to.stride;
-    for (Index c = 0; c < from.cols(); ++c) target[c] = scale * source[c];
+    math::for_each_pack<T>(0, from.cols(), [&](auto lanes) EOSIN_ALWAYS_INLINE {
+      lanes.store(target, math::Pack<T>(scale) * lanes.load(source));
+    });
     std::fill(target + from.cols(), target + cols, T(0));
   }
   for (Index r = from.rows(); r < rows; ++r) std::fill_n(to.data + r * to.stride, cols, T(0));
@@ -155,28 +157,42 @@ struct AttentionForward {
   /// Takes `keys` rows of scores into account: scores become exp(scores - largest), largest and total are brought up to
   /// date, correction is what earlier sums are to be multiplied with.
   void soften(Index keys) {
+    constexpr Index together = 4;
+    Index col = 0;
+    for (; col + together * math::Pack<T>::size <= queries; col += together * math::Pack<T>::size)
+      soften_columns<together>(col, keys);
+    for (; col < queries; col += math::Pack<T>::size) soften_columns<1>(col, keys);
+  }
+
+  /// The same for so many packs of queries: several at a time, for the maxima depend on each other down a column.
+  template <Index Packs>
+  void soften_columns(Index col, Index keys) {
     using Pack = math::Pack<T>;
-    for (Index col = 0; col < queries; col += Pack::size) {
-      const math::FullLanes<T> lanes{col};
-      const Pack before = lanes.load(largest);
-      Pack now = before;
-      const T* row = scores.data;
-      for (Index key = 0; key < keys; ++key, row += scores.stride) {
-        const Pack score = lanes.load(row);
+    const auto lanes = [col](Index pack) EOSIN_ALWAYS_INLINE { return math::FullLanes<T>{col + pack * Pack::size}; };
+    Pack now[Packs], sum[Packs];
+    for (Index p = 0; p < Packs; ++p) {
+      now[p] = lanes(p).load(largest);
+      sum[p] = Pack(T(0));
+    }
+    T* row = scores.data;
+    for (Index key = 0; key < keys; ++key, row += scores.stride)
+      for (Index p = 0; p < Packs; ++p) {
+        const Pack score = lanes(p).load(row);
         // Not a maximum that drops NaN: one in S is to reach the result.
-        now = math::select(score <= now, now, score);
+        now[p] = math::select(score <= now[p], now[p], score);
       }
-      Pack sum(T(0));
-      T* out = scores.data;
-      for (Index key = 0; key < keys; ++key, out += scores.stride) {
-        const Pack weight = math::exp(lanes.load(out) - now);
-        lanes.store(out, weight);
-        sum = sum + weight;
+    row = scores.data;
+    for (Index key = 0; key < keys; ++key, row += scores.stride)
+      for (Index p = 0; p < Packs; ++p) {
+        const Pack weight = math::exp(lanes(p).load(row) - now[p]);
+        lanes(p).store(row, weight);
+        sum[p] = sum[p] + weight;
       }
-      const Pack scale = math::exp(before - now);
-      lanes.store(largest, now);
-      lanes.store(correction, scale);
-      lanes.store(total, math::multiply_add(lanes.load(total), scale, sum));
+    for (Index p = 0; p < Packs; ++p) {
+      const Pack scale = math::exp(lanes(p).load(largest) - now[p]);
+      lanes(p).store(largest, now[p]);
+      lanes(p).store(correction, scale);
+      lanes(p).store(total, math::multiply_add(lanes(p).load(total), scale, sum[p]));
     }
   }
 
@@ -282,9 +298,19 @@ void attention_backward_task(AttentionBackward<T>& own, const AttentionTask& tas
       block_product<false, false>(padded_queries, padded_keys, width, constant(own.d_out), constant(own.v_transposed),
                                   own.d_scores);
       for (Index i = 0; i < queries; ++i) {
-        const Pack log_sum(log_sums[row + i]), mean(inner[row + i]);
         T* weights = own.weights.data + i * padded_keys;
         T* d_scores = own.d_scores.data + i * padded_keys;
+        const Pack log_sum(log_sums[row + i]);
+        Pack mean(inner[row + i]);
+        if (keys == task.length) {
+          math::PackSum<T> total, product;
+          math::for_each_pack<T>(0, keys, [&](auto lanes) {
+            const Pack weight = lanes.keep(math::exp(lanes.load(weights) - log_sum));
+            total.add(weight);
+            product.add(weight * lanes.load(d_scores));
+          });
+          mean = Pack(product.total() / total.total());
+        }
         for (Index col = 0; col < padded_keys; col += Pack::size) {
           const math::FullLanes<T> lanes{col};
           const Pack weight = math::exp(lanes.load(weights) - log_sum);

@@ -62,38 +62,47 @@ void gemm_eigen(Transpose ta, Transpose tb, T alpha, MatrixView<const T> a, Matr
   }
 }
 
-/// Tiles start at multiples of this.
+/// The rows of tiles start at multiples of this.
 inline constexpr Index tile_grid = 64;
 
-/// `extent` cut into equal parts of at most about `wanted`.
-inline Index tile_edge(Index extent, Index wanted) {
+/// `extent` cut into equal parts of at most about `wanted`, a multiple of `grid`.
+inline Index tile_edge(Index extent, Index wanted, Index grid = tile_grid) {
   if (extent <= wanted) return extent;
   const Index tiles = (extent + wanted - 1) / wanted;
   const Index edge = (extent + tiles - 1) / tiles;
-  return (edge + tile_grid - 1) / tile_grid * tile_grid;
+  return (edge + grid - 1) / grid * grid;
 }
 
-/// Columns and rows of a tile of C: large enough that packing the operands of a tile costs little beside its product,
-/// small enough that a dozen cores find work, and rather wide than high, since rows are contiguous in memory. Functions
-/// of the shape alone.
-inline Index tile_width(Index rows, Index cols) {
-  return tile_edge(cols, rows >= 256 ? 1024 : 512);
-}
-inline Index tile_height(Index rows, Index cols) {
+/// Rows and columns of a tile of C.
+struct TileShape {
+  Index high, wide;
+};
+
+/// Tiles large enough that packing the operands of a tile costs little beside its product, small enough that a dozen
+/// cores find work, and rather wide than high, since rows are contiguous in memory. A small product, the layers of a
+/// mini-batch, gets some eight tiles of equal work: with few large ones threads would wait for the last. A function of
+/// the shapes alone.
+inline TileShape tile_shape(Index rows, Index cols, Index inner) {
+  constexpr Index small = Index{1} << 28;
+  if (rows * cols * inner <= small) {
+    if (rows < 512) return {tile_edge(rows, 256), tile_edge(cols, std::clamp(cols / 4, Index{128}, Index{256}), 16)};
+    return {tile_edge(rows, std::clamp(rows / 4, Index{256}, Index{512})),
+            tile_edge(cols, std::clamp(cols / 2, Index{256}, Index{512}), 16)};
+  }
+  const Index wide = tile_edge(cols, rows >= 256 ? 1024 : 512);
   const bool large = rows * cols >= (Index{1} << 21);
-  return tile_edge(rows, large ? 1024 : std::min(Index{512}, (Index{1} << 18) / tile_width(rows, cols)));
+  return {tile_edge(rows, large ? 1024 : std::min(Index{512}, (Index{1} << 18) / wide)), wide};
 }
 
 template <class T, class Product>
-void for_each_tile(CpuContext& context, MatrixView<T> c, Product&& product) {
-  const Index high = tile_height(c.rows(), c.cols());
-  const Index wide = tile_width(c.rows(), c.cols());
-  const Index tiles_down = (c.rows() + high - 1) / high;
-  const Index tiles_across = (c.cols() + wide - 1) / wide;
+void for_each_tile(CpuContext& context, MatrixView<T> c, Index inner, Product&& product) {
+  const TileShape tile = tile_shape(c.rows(), c.cols(), inner);
+  const Index tiles_down = (c.rows() + tile.high - 1) / tile.high;
+  const Index tiles_across = (c.cols() + tile.wide - 1) / tile.wide;
   context.pool().run(tiles_down * tiles_across, [&](Index task, int) {
-    const Index row = task / tiles_across * high;
-    const Index col = task % tiles_across * wide;
-    product(row, std::min(high, c.rows() - row), col, std::min(wide, c.cols() - col));
+    const Index row = task / tiles_across * tile.high;
+    const Index col = task % tiles_across * tile.wide;
+    product(row, std::min(tile.high, c.rows() - row), col, std::min(tile.wide, c.cols() - col));
   });
 }
 
@@ -125,8 +134,9 @@ template <class T, class Epilogue>
 void gemm_tiled(CpuContext& context, Transpose ta, Transpose tb, T alpha, MatrixView<const T> a, MatrixView<const T> b,
                 T beta, MatrixView<T> c, Epilogue&& epilogue) {
   const GemmBackend* backend = context.gemm_backend();
-  if (c.size() * op_cols(ta, a) <= tiny_product) backend = nullptr;
-  for_each_tile(context, c, [&](Index row, Index rows, Index col, Index cols) {
+  const Index inner = op_cols(ta, a);
+  if (c.size() * inner <= tiny_product) backend = nullptr;
+  for_each_tile(context, c, inner, [&](Index row, Index rows, Index col, Index cols) {
     const auto tile = c.middle_rows(row, rows).middle_cols(col, cols);
     const auto left = op_middle_rows(ta, a, row, rows);
     const auto right = op_middle_cols(tb, b, col, cols);
@@ -144,7 +154,7 @@ void gemm_tiled(CpuContext& context, Transpose ta, Transpose tb, T alpha, Matrix
 /// C [m x n] = alpha * op(A) [m x k] op(B) [k x n] + beta * C. C must not overlap A or B; with beta = 0 its old
 /// contents are not read. Throws ShapeError. 2 m n k operations; in bf16 mode 2 (m k + k n) bytes of workspace.
 /// `epilogue(row, rows, col, cols)` is called once for each tile of C after it was computed, by the same thread, tiles
-/// in any order; it may change that tile. How C is cut is a function of its shape, see for_each_tile.
+/// in any order; it may change that tile. How C is cut is a function of the shapes, see tile_shape.
 template <class T, class Epilogue>
 requires std::invocable<Epilogue&, Index, Index, Index, Index>
 void gemm(CpuContext& context, Transpose ta, Transpose tb, std::type_identity_t<T> alpha,
@@ -163,7 +173,7 @@ void gemm(CpuContext& context, Transpose ta, Transpose tb, std::type_identity_t<
       const GemmBackend* backend = context.gemm_backend();
       std::atomic<bool> done = backend != nullptr && (beta == 0.0f || beta == 1.0f);
       if (done.load()) {
-        detail::for_each_tile(context, c, [&](Index row, Index rows, Index col, Index cols) {
+        detail::for_each_tile(context, c, inner, [&](Index row, Index rows, Index col, Index cols) {
           if (!backend->gemm(ta, tb, detail::op_middle_rows(ta, a16, row, rows),
                              detail::op_middle_cols(tb, b16, col, cols), beta,
                              c.middle_rows(row, rows).middle_cols(col, cols))) {
