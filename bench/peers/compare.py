@@ -1,4 +1,4 @@
-"""Joins a Google Benchmark JSON file of eosin_bench and the JSON lines of cpnn_torch.py: prints both side by side with
+"""Joins a Google Benchmark JSON file of eosin_bench and the JSON lines of the *_torch.py: prints both side by side with
 the ratios and the targets, and writes everything to one JSON file.
 
     python compare.py eosin.json torch.jsonl results.json
@@ -6,6 +6,8 @@ the ratios and the targets, and writes everything to one JSON file.
 
 import json
 import sys
+
+import contrastive_rows
 
 
 def without_settings(name):
@@ -124,6 +126,7 @@ def rows_of(m):
                      ("of its products as they ran", divide(step, products), 1.15, False),
                      ("of its products at the best rate",
                       divide(step, divide(m.counter(name, "operations"), rate)), None, False)]))
+    rows += contrastive_rows.rows(m, divide)
     rows.append((f"best product rate of this machine ({owner})", " GF/s", divide(rate, 1e9),
                  max((line["rate"] / 1e9 for line in m.torch if line["item"] == "gemm"), default=None), None, []))
     return rows

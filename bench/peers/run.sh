@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Times CPNN's parts in eosin and the same work in PyTorch, one after the other, and prints both side by side:
+# Times the models' parts in eosin and the same work in PyTorch, one after the other, and prints both side by side:
 #
 #   bench/peers/run.sh [RESULTS.json]      default: results/benchmarks.json
 #
-#   PYTHON=python3     interpreter that has torch
+#   PYTHON=python3     interpreter that has torch, and faiss to time retrieval against it
 #   EOSIN_THREADS=2    threads of both
 #   EOSIN_BENCH=FILE   the program eosin_bench; by default it is built by the preset `release`
 #
-# Takes about four minutes on two quiet cores. Nothing else should run meanwhile.
+# Takes about five minutes on two quiet cores. Nothing else should run meanwhile.
 
 set -euo pipefail
 exec </dev/null
@@ -41,11 +41,12 @@ trap 'rm -rf "$folder"' EXIT
 echo "eosin, $EOSIN_THREADS threads"
 # A CBLAS must not open threads of its own inside eosin's.
 MKL_NUM_THREADS=1 BLIS_NUM_THREADS=1 "$program" \
-  --benchmark_filter='^(gemm|cpnn_|softmax_|negative_binomial_gradients/)' --benchmark_out="$folder/eosin.json" \
+  --benchmark_filter='^(gemm|cpnn_|softmax_|info_nce|retrieval_|negative_binomial_gradients/)' --benchmark_out="$folder/eosin.json" \
   --benchmark_out_format=json --benchmark_counters_tabular=true
 echo
 echo "PyTorch, $EOSIN_THREADS threads"
 "$python" bench/peers/cpnn_torch.py | tee "$folder/torch.jsonl"
+"$python" bench/peers/contrastive_torch.py | tee -a "$folder/torch.jsonl"
 echo
 "$python" bench/peers/compare.py "$folder/eosin.json" "$folder/torch.jsonl" "$results"
 echo "all figures: $results"

@@ -110,9 +110,11 @@
 #include <eosin/retrieval/neighbours.hpp>
 #include <eosin/retrieval/top_k.hpp>
 
+#include <eosin/vision/augmentation.hpp>
 #include <eosin/vision/image.hpp>
 #include <eosin/vision/nuclei.hpp>
 #include <eosin/vision/patch_encoder.hpp>
+#include <eosin/vision/patch_loader.hpp>
 #include <eosin/vision/patches.hpp>
 #include <eosin/vision/stain.hpp>
 #include <eosin/vision/texture.hpp>
@@ -129,7 +131,10 @@
 #include <eosin/eval/correlation.hpp>
 #include <eosin/eval/errors.hpp>
 #include <eosin/eval/gene_sets.hpp>
+#include <eosin/eval/k_means.hpp>
 #include <eosin/eval/metrics.hpp>
+#include <eosin/eval/partition_agreement.hpp>
+#include <eosin/eval/principal_components.hpp>
 #include <eosin/eval/ridge.hpp>
 #include <eosin/eval/summary.hpp>
 

@@ -17,6 +17,7 @@
 #include <eosin/ops/gemm.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -28,8 +29,28 @@ inline namespace EOSIN_ISA_NAMESPACE {
 
 namespace detail {
 
+/// Keys of one product, and keys between two meetings of the threads.
 inline constexpr Index key_block = 1024;
+inline constexpr Index key_chunk = 4 * key_block;
 inline constexpr Index list_bytes = Index{1} << 26;
+
+/// Bit i is lane i of the mask.
+template <class T>
+EOSIN_ALWAYS_INLINE inline std::uint32_t lane_bits(math::PackMask<T> mask) {
+#if defined(__AVX512F__)
+  const auto lanes = reinterpret_cast<__m512i>(mask.lanes);
+  if constexpr (sizeof(T) == 4) return _mm512_test_epi32_mask(lanes, lanes);
+  return _mm512_test_epi64_mask(lanes, lanes);
+#elif defined(__AVX2__) && defined(__FMA__)
+  if constexpr (sizeof(T) == 4)
+    return static_cast<std::uint32_t>(_mm256_movemask_ps(reinterpret_cast<__m256>(mask.lanes)));
+  return static_cast<std::uint32_t>(_mm256_movemask_pd(reinterpret_cast<__m256d>(mask.lanes)));
+#else
+  std::uint32_t bits = 0;
+  for (Index i = 0; i < math::Pack<T>::size; ++i) bits |= mask.lanes[i] != 0 ? 1u << i : 0u;
+  return bits;
+#endif
+}
 
 template <class T>
 struct Candidate {
@@ -54,29 +75,33 @@ class CandidateList {
     math::Pack<T> threshold(*threshold_);
     math::for_each_pack<T>(0, count, [&](auto lanes) EOSIN_ALWAYS_INLINE {
       const auto values = lanes.load(similarity, -std::numeric_limits<T>::infinity());
-      if (!math::any(values > threshold)) return;
-      add(values, static_cast<std::int32_t>(first + lanes.index));
+      std::uint32_t bits = lane_bits(values > threshold);
+      if (bits == 0) return;
+      for (; bits != 0; bits &= bits - 1) {
+        const Index i = lanes.index + std::countr_zero(bits);
+        add(similarity[i], static_cast<std::int32_t>(first + i));
+      }
       threshold = math::Pack<T>(*threshold_);
     });
   }
 
   /// Cuts the list down to the k best, sorted.
   void finish() {
-    std::partial_sort(list_, list_ + std::min(k_, *size_), list_ + *size_);
-    *size_ = std::min(k_, *size_);
+    if (*size_ > k_) cut();
+    std::sort(list_, list_ + *size_);
   }
 
  private:
-  void add(math::Pack<T> values, std::int32_t first) {
-    for (Index i = 0; i < math::Pack<T>::size; ++i) {
-      const T value = values.lanes[i];
-      if (!(value > *threshold_)) continue;
-      list_[(*size_)++] = {value, first + static_cast<std::int32_t>(i)};
-      if (*size_ < capacity_) continue;
-      std::nth_element(list_, list_ + (k_ - 1), list_ + capacity_);
-      *size_ = k_;
-      *threshold_ = list_[k_ - 1].similarity;
-    }
+  EOSIN_ALWAYS_INLINE void add(T value, std::int32_t key) {
+    if (!(value > *threshold_)) return;
+    list_[(*size_)++] = {value, key};
+    if (*size_ == capacity_) cut();
+  }
+
+  void cut() {
+    std::nth_element(list_, list_ + (k_ - 1), list_ + *size_);
+    *size_ = k_;
+    *threshold_ = list_[k_ - 1].similarity;
   }
 
   Candidate<T>* list_;
@@ -93,8 +118,13 @@ void unit_rows(CpuContext& context, const char* argument, MatrixView<const T> x,
     for (Index r = begin; r < end; ++r) {
       const T* from = x.row(r).data();
       T* to = out.row(r).data();
-      double sum = 0;
-      for (Index c = 0; c < x.cols(); ++c) sum += static_cast<double>(from[c]) * static_cast<double>(from[c]);
+      const auto square = [&](Index c) { return static_cast<double>(from[c]) * static_cast<double>(from[c]); };
+      double parts[8] = {}, sum = 0;
+      Index at = 0;
+      for (; at + 8 <= x.cols(); at += 8)
+        for (Index i = 0; i < 8; ++i) parts[i] += square(at + i);
+      for (; at < x.cols(); ++at) sum += square(at);
+      for (const double part : parts) sum += part;
       if (!std::isfinite(sum))
         throw ValueError(std::string("top_k: row ") + std::to_string(first + r) + " of " + argument +
                          " has an element that is not finite, or no finite length");
@@ -122,12 +152,12 @@ void top_k(CpuContext& context, MatrixView<const T> keys, MatrixView<const std::
   const Index capacity = k + std::max(k, Index{256});
   const Index row_bytes = capacity * static_cast<Index>(sizeof(Candidate));
   const Index group = std::min(queries.rows(), std::clamp(detail::list_bytes / row_bytes, Index{64}, Index{2048}));
-  const Index tile = std::clamp((group + 7) / 8, Index{32}, Index{256});
+  const Index tile = std::clamp((group + 7) / 8 / 32 * 32 + 32, Index{32}, Index{256});
   const auto mark = context.workspace().mark();
   Workspace& workspace = context.workspace();
   const auto unit_queries = workspace.take<T>(group, keys.cols());
-  const auto unit_keys = workspace.take<T>(std::min(detail::key_block, keys.rows()), keys.cols());
-  const auto products = workspace.take<T>(group, unit_keys.rows());
+  const auto unit_keys = workspace.take<T>(std::min(detail::key_chunk, keys.rows()), keys.cols());
+  const auto products = workspace.take<T>(group, std::min(detail::key_block, keys.rows()));
   const auto lists = workspace.take<Candidate>(group, capacity);
   const auto thresholds = workspace.take<T>(group);
   const auto sizes = workspace.take<Index>(group);
@@ -140,19 +170,22 @@ void top_k(CpuContext& context, MatrixView<const T> keys, MatrixView<const std::
     const auto list = [&](Index row) {
       return detail::CandidateList<T>(lists.row(row).data(), k, capacity, &thresholds[row], &sizes[row]);
     };
-    for (Index first = 0; first < keys.rows(); first += detail::key_block) {
-      const Index block = std::min(detail::key_block, keys.rows() - first);
-      const auto right = unit_keys.middle_rows(0, block);
-      detail::unit_rows<T>(context, "keys", keys.middle_rows(first, block), first, right);
+    for (Index first = 0; first < keys.rows(); first += unit_keys.rows()) {
+      const Index chunk = std::min(unit_keys.rows(), keys.rows() - first);
+      detail::unit_rows<T>(context, "keys", keys.middle_rows(first, chunk), first, unit_keys.middle_rows(0, chunk));
       context.parallel_for(count, tile, [&](Index begin, Index end) {
         const auto left = unit_queries.middle_rows(begin, end - begin);
-        const auto out = products.middle_rows(begin, end - begin).middle_cols(0, block);
-        if (backend != nullptr) {
-          backend->gemm(Transpose::no, Transpose::yes, T(1), left, right, T(0), out);
-        } else {
-          ops::detail::gemm_eigen<T>(Transpose::no, Transpose::yes, T(1), left, right, T(0), out);
+        for (Index at = 0; at < chunk; at += detail::key_block) {
+          const Index block = std::min(detail::key_block, chunk - at);
+          const auto right = unit_keys.middle_rows(at, block);
+          const auto out = products.middle_rows(begin, end - begin).middle_cols(0, block);
+          if (backend != nullptr) {
+            backend->gemm(Transpose::no, Transpose::yes, T(1), left, right, T(0), out);
+          } else {
+            ops::detail::gemm_eigen<T>(Transpose::no, Transpose::yes, T(1), left, right, T(0), out);
+          }
+          for (Index row = begin; row < end; ++row) list(row).offer(products.row(row).data(), block, first + at);
         }
-        for (Index row = begin; row < end; ++row) list(row).offer(products.row(row).data(), block, first);
       });
     }
     context.parallel_for(count, 16, [&](Index begin, Index end) {
