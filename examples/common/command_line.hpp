@@ -2,6 +2,7 @@
 
 // What the command lines of the programs share: choices by word, numbers in a range.
 
+#include "common/report_choices.hpp"
 #include "common/words.hpp"
 
 #include <eosin/io/number.hpp>
@@ -71,6 +72,16 @@ CLI::Option* optional_number(CLI::App& app, const std::string& name, std::option
                              const std::string& help) {
   return app.add_option_function<T>(
       name, [&target](const T& value) { target = value; }, help);
+}
+
+/// What the report is to show: the same options for every program that writes one.
+inline void add_report_options(CLI::App& app, study::ReportChoices& choices) {
+  app.add_option("--show", choices.show, "genes mapped in the report beside the best, median and worst ones")
+      ->delimiter(',')
+      ->type_name("GENE,...");
+  optional_number(app, "--domains", choices.domains,
+                  "spatial domains per test section, 0 none [default: as many as its annotation has labels]")
+      ->check(in_range(0, 1000, "NONNEGATIVE"));
 }
 
 /// The command as it was typed, for the record.

@@ -31,7 +31,8 @@ struct Judgement {
 };
 
 /// Controls on all test samples: the constant, the library size oracles, and the ridge probe on the same features
-/// (alpha by leaving out training sections, HEST's rule beside it). `notes` receives what a reader should know.
+/// (alpha by leaving out training sections, HEST's rule beside it; none without features). `notes` receives what a
+/// reader should know.
 inline std::vector<Judgement> judge_controls(CpuContext& context, const Study& study, std::vector<std::string>& notes) {
   namespace eval = eosin::eval;
   std::vector<eval::ControlSection<float>> training;
@@ -44,7 +45,9 @@ inline std::vector<Judgement> judge_controls(CpuContext& context, const Study& s
   std::vector<std::pair<std::string, eval::RidgeModel>> ridges;
   const auto inputs = static_cast<Index>(study.feature_names.size());
   const auto genes = static_cast<Index>(study.genes.size());
-  if (probes.size() >= 2) {
+  if (inputs == 0) {
+    notes.emplace_back("No ridge probe: the samples were loaded without features.");
+  } else if (probes.size() >= 2) {
     const auto search = eval::choose_ridge_alpha<float>(context, probe_span);
     ridges.emplace_back("ridge", eval::fit_ridge<float>(context, probe_span, search.alpha));
     char text[120];
@@ -55,7 +58,8 @@ inline std::vector<Judgement> judge_controls(CpuContext& context, const Study& s
     ridges.emplace_back("ridge", eval::fit_ridge<float>(context, probe_span, 1000.0));
     notes.emplace_back("Ridge probe: alpha 1000; one training section leaves nothing to choose it on.");
   }
-  ridges.emplace_back("ridge_hest", eval::fit_ridge<float>(context, probe_span, eval::hest_alpha(inputs, genes)));
+  if (inputs > 0)
+    ridges.emplace_back("ridge_hest", eval::fit_ridge<float>(context, probe_span, eval::hest_alpha(inputs, genes)));
 
   std::vector<Judgement> judged;
   for (const auto* sample : study.of(study.split.test)) {

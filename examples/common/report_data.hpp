@@ -79,6 +79,34 @@ struct GenePearson {
   std::vector<std::uint8_t> defined;
 };
 
+/// How far two partitions of the spots agree.
+struct Agreement {
+  double rand_index = 0;          ///< adjusted
+  double mutual_information = 0;  ///< normalised
+};
+
+/// Clusters of spots, by predicted and by measured expression, beside an annotation. Equal numbers have equal colours.
+struct Domains {
+  Index count = 0;                         ///< 0: none are shown
+  std::vector<Index> predicted, measured;  ///< per spot
+  std::vector<std::string> labels;         ///< of the annotation
+  std::vector<Index> annotation;           ///< per spot, into `labels`, -1 = unknown; empty: there is no annotation
+  Agreement predicted_with_annotation, measured_with_annotation;  ///< where there is one
+  Agreement predicted_with_measured;
+};
+
+/// A test spot and what a model that retrieves found for it: patches as small as they are to be shown.
+struct RetrievalExample {
+  struct Match {
+    std::string label;  ///< sample and spot
+    double similarity = 0;
+    eosin::vision::Image patch;
+  };
+  std::string spot;  ///< one of the section's
+  eosin::vision::Image patch;
+  std::vector<Match> matches;  ///< most similar first
+};
+
 /// One test section. Spots by genes and spots by types share the order of `spots`, `x`, `y`.
 struct SectionView {
   std::string name;
@@ -93,11 +121,15 @@ struct SectionView {
   eosin::MatrixView<const float> measured;   ///< [spots x genes], log-normalised
   GenePearson model;                         ///< of `predicted`; its name is the model's
   GenePearson control;                       ///< drawn beside the model; empty = none
+  std::vector<std::string> show;             ///< genes mapped whatever their correlation
 
   std::vector<std::string> types;
   eosin::MatrixView<const float> composition;  ///< [spots x types], rows sum to 1; empty = none
   eosin::MatrixView<const float> reference;    ///< [spots x types] to compare with; empty = none
   std::string reference_name = "Reference";    ///< where the reference comes from
+
+  Domains domains;
+  std::vector<RetrievalExample> retrieval;  ///< none: the model does not retrieve
 };
 
 struct ReportData {

@@ -57,6 +57,14 @@ display:flex;flex-direction:column}
 .triple{display:grid;grid-template-columns:repeat(3,minmax(0,1fr));gap:14px;align-items:start}
 .pair{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:12px;align-items:start}
 .single .pair{grid-template-columns:minmax(0,1fr)}
+.retrieval{grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));align-items:start}
+.patches{display:grid;grid-template-columns:repeat(auto-fill,minmax(84px,1fr));gap:12px 10px}
+.patches>div{min-width:0;overflow-wrap:anywhere}
+.patch{display:block;width:100%;aspect-ratio:1;object-fit:cover;border-radius:7px;background:var(--map)}
+.query .patch{outline:3px solid var(--model);outline-offset:1px}
+.patches .small{margin-top:5px}
+circle.mark{fill:var(--model);stroke:var(--card);stroke-width:3}
+text.mark{fill:var(--card);text-anchor:middle;font-weight:650}
 .small{font-size:.82rem;color:var(--soft);line-height:1.4}
 .what-map{font-size:.82rem;color:var(--soft);margin-bottom:4px}
 svg{display:block;width:100%;height:auto}

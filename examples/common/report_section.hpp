@@ -1,7 +1,8 @@
 #pragma once
 
 // One test section: the tissue, how well each gene is predicted, maps of predicted beside measured expression for the
-// best, median and worst genes, a selector for all genes, and maps of the composition.
+// best, median and worst genes and for chosen ones, a selector for all genes, maps of the composition, and what the model
+// retrieved. Spatial domains stand beside the annotation where there is one.
 
 #include "common/report_charts.hpp"
 #include "common/report_data.hpp"
@@ -85,6 +86,21 @@ inline void check_section(const SectionView& s) {
   }
   check_pearson(s.model, genes, "model");
   if (!s.control.pearson.empty()) check_pearson(s.control, genes, "control");
+  for (const std::string& gene : s.show)
+    eosin::require_value(std::find(s.genes.begin(), s.genes.end(), gene) != s.genes.end(), where,
+                         "gene '" + gene + "' is to be shown and is not among those of section '" + s.name + "'");
+  if (s.domains.count > 0) {
+    eosin::require_size(where, "domains.predicted", "spots", static_cast<Index>(s.domains.predicted.size()), spots,
+                        "spots");
+    eosin::require_size(where, "domains.measured", "spots", static_cast<Index>(s.domains.measured.size()), spots,
+                        "spots");
+    if (!s.domains.annotation.empty())
+      eosin::require_size(where, "domains.annotation", "spots", static_cast<Index>(s.domains.annotation.size()), spots,
+                          "spots");
+  }
+  for (const RetrievalExample& example : s.retrieval)
+    eosin::require_value(std::find(s.spots.begin(), s.spots.end(), example.spot) != s.spots.end(), where,
+                         "spot '" + example.spot + "' of the retrieval is not one of section '" + s.name + "'");
   if (!s.composition.empty()) eosin::require_shape(where, "composition", s.composition, spots, types);
   if (!s.reference.empty()) eosin::require_shape(where, "reference", s.reference, spots, types);
 }
@@ -145,7 +161,8 @@ class SectionDrawing {
              fixed(defined[defined.size() / 2], 3);
     out += ".</p>\n";
     if (s_.spots.empty()) return out + "</section>\n";
-    out += tissue_definition() + overview(defined) + gene_cards() + explorer(explorer_bytes) + compositions();
+    out += tissue_definition() + overview(defined) + shown_genes() + gene_cards() + explorer(explorer_bytes) +
+           compositions() + domains() + retrieval();
     return out + "</section>\n";
   }
 
@@ -287,18 +304,34 @@ class SectionDrawing {
         "has its own colour scale from the 2nd to the 98th percentile of its spots, written below it, "
         "since predictions vary less than measurements. Right: each spot, measured across, predicted "
         "up.</p>\n<div class=\"grid genes\">\n";
-    for (const Pick& pick : picks(order_.size(), options_)) {
-      const Index g = order_[pick.rank];
-      const std::string& name = s_.genes[at(g)];
-      const std::vector<double> measured = column_values(s_.measured, g), predicted = column_values(s_.predicted, g);
-      out += "<figure class=\"card\"><div class=\"head\"><h4>" + escape(name) + "</h4><span class=\"value\">" +
-             std::string(pick.kind) + ", " + count(static_cast<Index>(pick.rank) + 1) + " of " +
-             count(static_cast<Index>(order_.size())) + " \u00b7 <b>r = " + fixed(s_.model.pearson[at(g)], 3) +
-             "</b></span></div><div class=\"triple\">" + value_map("Measured", "Measured " + name, measured) +
-             value_map("Predicted", "Predicted " + name, predicted) + spot_scatter(measured, predicted) +
-             "</div></figure>\n";
-    }
+    for (const Pick& pick : picks(order_.size(), options_)) out += gene_card(order_[pick.rank], pick.kind);
     return out + "</div>\n";
+  }
+
+  std::string shown_genes() const {
+    if (s_.show.empty()) return {};
+    std::string out =
+        "<h3>Chosen genes</h3>\n<p class=\"lead\">Those asked for, whatever their correlation; maps as below.</p>\n"
+        "<div class=\"grid genes\">\n";
+    for (const std::string& gene : s_.show)
+      out += gene_card(std::find(s_.genes.begin(), s_.genes.end(), gene) - s_.genes.begin(), "");
+    return out + "</div>\n";
+  }
+
+  /// `kind` says why the gene is here: best, median, worst; may be empty.
+  std::string gene_card(Index g, std::string_view kind) const {
+    const std::string& name = s_.genes[at(g)];
+    const std::vector<double> measured = column_values(s_.measured, g), predicted = column_values(s_.predicted, g);
+    std::string rank = "constant, without a correlation";
+    if (s_.model.defined[at(g)] != 0) {
+      const auto place = std::find(order_.begin(), order_.end(), g) - order_.begin();
+      rank = std::string(kind) + (kind.empty() ? "" : ", ") + count(place + 1) + " of " +
+             count(static_cast<Index>(order_.size())) + " \u00b7 <b>r = " + fixed(s_.model.pearson[at(g)], 3) + "</b>";
+    }
+    return "<figure class=\"card\"><div class=\"head\"><h4>" + escape(name) + "</h4><span class=\"value\">" + rank +
+           "</span></div><div class=\"triple\">" + value_map("Measured", "Measured " + name, measured) +
+           value_map("Predicted", "Predicted " + name, predicted) + spot_scatter(measured, predicted) +
+           "</div></figure>\n";
   }
 
   /// Measured against predicted of one gene; evenly thinned beyond 4,000 spots.
@@ -342,6 +375,9 @@ class SectionDrawing {
     std::set<Index> chosen;
     for (const Pick& pick : picks(order_.size(), options_))
       if (static_cast<Index>(chosen.size()) < room) chosen.insert(order_[pick.rank]);
+    for (const std::string& gene : s_.show)
+      if (static_cast<Index>(chosen.size()) < room)
+        chosen.insert(std::find(s_.genes.begin(), s_.genes.end(), gene) - s_.genes.begin());
     for (const Index g : by_mean) {
       if (static_cast<Index>(chosen.size()) >= room) break;
       chosen.insert(g);
@@ -518,6 +554,88 @@ class SectionDrawing {
     out += "</div><div class=\"pair\">" + map("Predicted", predicted);
     if (paired) out += map("Reference", reference);
     return out + "</div>" + scale_bar("0", percent(range.high), "proportion") + "</figure>\n";
+  }
+
+  std::string domains() const {
+    const Domains& d = s_.domains;
+    if (d.count < 1) return {};
+    const bool annotated = !d.annotation.empty();
+    Index numbers = static_cast<Index>(d.labels.size());
+    for (const auto* labels : {&d.predicted, &d.measured})
+      for (const Index label : *labels) numbers = std::max(numbers, label + 1);
+    std::vector<Colour> colours;
+    for (Index k = 0; k < numbers; ++k) colours.push_back(category_colour(k));
+    const auto map = [&](std::string_view label, std::string_view value, const std::vector<Index>& numbered) {
+      return "<figure class=\"card\"><div class=\"head\"><h4>" + std::string(label) + "</h4><span class=\"value\">" +
+             std::string(value) + "</span></div>" + frame_.open("Spatial domains: " + std::string(label)) +
+             tissue("tissue") + frame_.spots(std::vector<int>(numbered.begin(), numbered.end()), colours) +
+             "</svg></figure>\n";
+    };
+    const auto figures = [](const Agreement& a) {
+      return "<b>ARI " + fixed(a.rand_index, 3) + "</b> \u00b7 NMI " + fixed(a.mutual_information, 3);
+    };
+    std::string out = "<h3>Spatial domains</h3>\n<p class=\"lead\">" + counted(d.count, "cluster", "clusters") +
+                      " of spots by k-means on the principal components of expression, which look neither at places "
+                      "nor at an annotation. ";
+    if (annotated)
+      out += "Above each map how far it agrees with the annotation: adjusted Rand index (1 the same, 0 as by chance) "
+             "and normalised mutual information; measured expression shows what there is to find. Clusters take the "
+             "colour of the label that they overlap most. ";
+    out += "Predicted with measured: ARI " + fixed(d.predicted_with_measured.rand_index, 3) + ", NMI " +
+           fixed(d.predicted_with_measured.mutual_information, 3) + ".</p>\n";
+    if (annotated) {
+      out += "<div class=\"legend\">";
+      for (std::size_t k = 0; k < d.labels.size(); ++k)
+        out += "<span><i class=\"key-box\" style=\"background:" + hex(colours[k]) + "\"></i>" + escape(d.labels[k]) +
+               "</span>";
+      out += "</div>\n";
+    }
+    out += std::string("<div class=\"grid overview") + (annotated ? "" : " two") + "\">\n";
+    if (annotated) out += map("Annotation", counted(static_cast<Index>(d.labels.size()), "label", "labels"), d.annotation);
+    out += map("Measured", annotated ? figures(d.measured_with_annotation) : "", d.measured) +
+           map("Predicted", annotated ? figures(d.predicted_with_annotation) : "", d.predicted);
+    return out + "</div>\n";
+  }
+
+  std::string patch_html(const eosin::vision::Image& patch, std::string_view description) const {
+    const std::string uri = data_uri(patch, options_.image_quality);
+    if (uri.empty()) return "<span class=\"patch\"></span>";
+    return "<img class=\"patch\" alt=\"" + escape(description) + "\" src=\"" + uri + "\"/>";
+  }
+
+  /// The spots that the examples are of, numbered on the tissue.
+  std::string retrieval_map() const {
+    const double radius = std::clamp(0.75 * frame_.diameter(), 17.0, 40.0);
+    std::string out = "<figure class=\"card where\"><div class=\"head\"><h4>Where they lie</h4></div>" +
+                      frame_.open("The spots of the examples on the section") + tissue("tissue full");
+    for (std::size_t k = 0; k < s_.retrieval.size(); ++k) {
+      const auto spot = std::find(s_.spots.begin(), s_.spots.end(), s_.retrieval[k].spot) - s_.spots.begin();
+      const auto& [x, y] = frame_.points()[at(spot)];
+      out += "<circle class=\"mark\" cx=\"" + plain(x, 0) + "\" cy=\"" + plain(y, 0) + "\" r=\"" + plain(radius, 0) +
+             "\"/><text class=\"mark\" x=\"" + plain(x, 0) + "\" y=\"" + plain(y + 0.36 * radius, 0) +
+             "\" font-size=\"" + plain(1.05 * radius, 0) + "\">" + count(static_cast<Index>(k) + 1) + "</text>";
+    }
+    return out + "</svg></figure>\n";
+  }
+
+  std::string retrieval() const {
+    if (s_.retrieval.empty()) return {};
+    std::string out =
+        "<h3>Retrieved spots</h3>\n<p class=\"lead\">Some spots of this section, spread over it, and the training spots "
+        "that the model finds nearest to them, whose expression it averages. The patch of the test spot is framed; below "
+        "the others their section, spot and cosine similarity.</p>\n<div class=\"grid retrieval\">\n" +
+        retrieval_map();
+    Index number = 0;
+    for (const RetrievalExample& example : s_.retrieval) {
+      out += "<figure class=\"card\"><div class=\"head\"><h4>" + count(++number) + " \u00b7 " + escape(example.spot) +
+             "</h4></div><div class=\"patches\"><div class=\"query\">" +
+             patch_html(example.patch, "Patch of test spot " + example.spot) + "<div class=\"small\">this spot</div></div>";
+      for (const auto& match : example.matches)
+        out += "<div>" + patch_html(match.patch, "Patch of training spot " + match.label) + "<div class=\"small\">" +
+               escape(match.label) + "<br/>" + fixed(match.similarity, 3) + "</div></div>";
+      out += "</div></figure>\n";
+    }
+    return out + "</div>\n";
   }
 
   const SectionView& s_;

@@ -8,6 +8,8 @@
 #include <eosin/sim/tissue.hpp>
 
 #include <algorithm>
+#include <cmath>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +21,8 @@ struct SimulationOptions {
   double noise = 1;
   /// Sections S1, S2, ...; none: the last patient tests.
   std::vector<std::string> train = {}, validate = {}, test = {};
+  bool encode = true;        ///< false: no features
+  bool keep_images = false;  ///< keep the images of the samples
 };
 
 struct SimulatedStudy {
@@ -38,6 +42,7 @@ inline SimulatedStudy simulate_study(CpuContext& context, const SimulationOption
   Study& study = result.study;
   study.genes = tissue.genes;
   study.types = tissue.types;
+  study.simulated = true;
   study.source = "simulated tissue, seed " + std::to_string(options.seed);
   std::vector<eosin::data::SampleIdentity> identities;
   for (const auto& section : tissue.sections) identities.push_back({section.sample, section.patient});
@@ -53,7 +58,7 @@ inline SimulatedStudy simulate_study(CpuContext& context, const SimulationOption
   study.notes.push_back("The tissue is simulated; the reference compositions are its truth.");
 
   const eosin::vision::PatchEncoder encoder;
-  study.feature_names = encoder.feature_names();
+  if (options.encode) study.feature_names = encoder.feature_names();
   for (auto& section : tissue.sections) {
     const auto used = [&](const std::vector<std::string>& names) {
       return std::find(names.begin(), names.end(), section.sample) != names.end();
@@ -80,6 +85,8 @@ inline SimulatedStudy simulate_study(CpuContext& context, const SimulationOption
       sample.spots.push_back(section.spots[i]);
       sample.x.push_back(section.pixel_x[i]);
       sample.y.push_back(section.pixel_y[i]);
+      sample.array_x.push_back(std::llround(section.array_x[i]));
+      sample.array_y.push_back(std::llround(section.array_y[i]));
       sample.library[k] = static_cast<double>(totals[i]);
       std::copy_n(section.composition.row(static_cast<Index>(i)).data(), section.composition.cols(),
                   sample.composition.row(k).data());
@@ -87,8 +94,11 @@ inline SimulatedStudy simulate_study(CpuContext& context, const SimulationOption
     sample.pitch = static_cast<double>(tissue_options.pitch);
     std::vector<eosin::vision::Point> centres;
     for (std::size_t i = 0; i < sample.spots.size(); ++i) centres.push_back({sample.x[i], sample.y[i]});
-    sample.features = encoder.encode(context, section.image, centres, sample.pitch, sample.spots);
+    sample.features = options.encode
+                          ? encoder.encode(context, section.image, centres, sample.pitch, sample.spots)
+                          : Matrix<float>(kept, 0);
     detail::make_thumbnail(context, sample, section.image);
+    if (options.keep_images) sample.image = std::make_shared<const eosin::vision::Image>(std::move(section.image));
     sample.counts = section.counts.select_rows(keep).dense();
     sample.types = tissue.types;
     sample.has_composition.assign(keep.size(), 1);

@@ -20,9 +20,11 @@
 #include <eosin/vision/patches.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -45,6 +47,7 @@ struct Sample {
   std::string patient;
   std::vector<std::string> spots;
   std::vector<double> x, y;        ///< centres in pixels of the image
+  std::vector<Index> array_x, array_y;  ///< place in the array of spots
   double pitch = 0;                ///< distance of neighbouring spots in pixels
   bool measured = true;            ///< whether there are counts
   Matrix<float> counts;            ///< [N x G] of the selected genes
@@ -55,8 +58,10 @@ struct Sample {
   std::vector<std::string> types;
   Matrix<double> composition;      ///< [N x C]; empty where unknown
   std::vector<std::uint8_t> has_composition;
+  std::vector<std::string> annotation;  ///< a label per spot, empty where it has none; none without an annotation file
   eosin::vision::Image thumbnail;
   double thumbnail_scale = 1;      ///< thumbnail pixels per image pixel
+  std::shared_ptr<const eosin::vision::Image> image;  ///< where keep_images asks for it
 
   Index size() const { return static_cast<Index>(spots.size()); }
   MatrixView<const float> patches() const { return slide_features.empty() ? features.view() : slide_features.view(); }
@@ -70,6 +75,7 @@ struct Study {
   eosin::data::Split split;
   std::vector<std::string> notes;  ///< what a reader of the results should know
   std::string source;              ///< manifest, or the simulation's description
+  bool simulated = false;
 
   Sample& at(const std::string& name) {
     for (auto& sample : samples)
@@ -85,7 +91,8 @@ struct Study {
 };
 
 /// Of everything that training reads of the training and validation samples: equal for equal data (FNV-1a, 64 bits).
-inline std::uint64_t training_fingerprint(const Study& study) {
+/// `places`: training reads the places of the spots too, and the images that were kept.
+inline std::uint64_t training_fingerprint(const Study& study, bool places = false) {
   std::uint64_t hash = 14695981039346656037u;
   const auto add = [&](const void* memory, std::size_t bytes) {
     const auto* at = static_cast<const unsigned char*>(memory);
@@ -107,6 +114,16 @@ inline std::uint64_t training_fingerprint(const Study& study) {
       add_matrix(sample->features);
       add_matrix(sample->slide_features);
       add_matrix(sample->composition);
+      if (!places) continue;
+      for (const auto* coordinates : {&sample->array_x, &sample->array_y})
+        add(coordinates->data(), coordinates->size() * sizeof(Index));
+      for (const auto* coordinates : {&sample->x, &sample->y})
+        add(coordinates->data(), coordinates->size() * sizeof(double));
+      if (sample->image) {
+        const Index size[] = {sample->image->width, sample->image->height};
+        add(size, sizeof size);
+        add(sample->image->pixels.data(), sample->image->pixels.size());
+      }
     }
   return hash;
 }
@@ -119,6 +136,8 @@ struct LoadOptions {
   std::vector<std::string> genes;            ///< if not empty: exactly these, as a trained model asks
   double patch_size = 0;                     ///< edge in pixels; 0: the spot pitch
   bool slide_level = false;                  ///< take all rows of feature files
+  bool encode = true;                        ///< false: no features; feature files are not read
+  bool keep_images = false;                  ///< keep the images of the samples, and require that there are some
   std::function<void(std::string_view)> log = {};
 };
 
@@ -129,7 +148,7 @@ inline void say(const LoadOptions& options, const std::string& text) {
 }
 
 /// A section without counts: only the places of its spots.
-inline eosin::data::Section load_places(const eosin::data::ManifestRow& row) {
+inline eosin::data::Section load_places(const eosin::data::ManifestRow& row, bool features) {
   if (row.spots.empty()) throw eosin::ParseError(row.place + ": column spots: sample " + row.sample + " names no file");
   auto spots = eosin::data::detail::read_spots(row.spots);
   eosin::data::Section section;
@@ -142,7 +161,7 @@ inline eosin::data::Section load_places(const eosin::data::ManifestRow& row) {
   section.pixel_x = std::move(spots.pixel_x);
   section.pixel_y = std::move(spots.pixel_y);
   if (section.spots.empty()) throw eosin::ParseError(row.spots.string() + ": no spot is selected");
-  if (!row.features.empty()) section.features = eosin::io::read_features(row.features);
+  if (features && !row.features.empty()) section.features = eosin::io::read_features(row.features);
   return section;
 }
 
@@ -221,7 +240,7 @@ inline void make_thumbnail(CpuContext& context, Sample& sample, const eosin::vis
 }  // namespace detail
 
 /// The features of one sample, from its feature file or from its image, not standardised; spots without features are
-/// dropped from `section` (and said to the log). Fills the thumbnail.
+/// dropped from `section` (and said to the log). Fills the thumbnail and, where asked for, the image.
 inline Matrix<float> sample_features(CpuContext& context, eosin::data::Section& section, Sample& sample,
                                      const LoadOptions& options, std::vector<std::string>& names) {
   bool apart = false;  // spots at one place have no pitch
@@ -229,15 +248,30 @@ inline Matrix<float> sample_features(CpuContext& context, eosin::data::Section& 
     apart = apart || section.pixel_x[i] != section.pixel_x[0] || section.pixel_y[i] != section.pixel_y[0];
   const double pitch = apart ? section.spot_pitch() : 0;
   const double edge = options.patch_size > 0 ? options.patch_size : pitch;
-  if (!(edge > 0) && !(section.features && section.features->by_name()))
+  if (!(edge > 0) && (options.encode || options.keep_images) && !(section.features && section.features->by_name()))
     throw eosin::ParseError(options.manifest.string() + ": sample " + sample.name +
                             " has spots at one place only, so its patches have no size; --patch-size gives one");
   sample.pitch = pitch;
-  std::optional<eosin::vision::Image> image;
+  std::shared_ptr<const eosin::vision::Image> image;
   if (!section.image.empty()) {
-    image = eosin::io::read_image(section.image);
+    image = std::make_shared<const eosin::vision::Image>(eosin::io::read_image(section.image));
     detail::make_thumbnail(context, sample, *image);
   }
+  if (options.keep_images) {
+    if (!image) throw eosin::ParseError(options.manifest.string() + ": sample " + sample.name + " has no image");
+    sample.image = image;
+  }
+  std::vector<eosin::vision::Point> centres;
+  for (std::size_t i = 0; i < section.spots.size(); ++i) centres.push_back({section.pixel_x[i], section.pixel_y[i]});
+  const auto on_image = [&](auto work) {
+    try {
+      return work();
+    } catch (const eosin::ValueError& error) {
+      throw eosin::ParseError(section.image.string() + ": " + error.what());
+    }
+  };
+  if (options.keep_images) on_image([&] { eosin::vision::require_centres(*image, centres, section.spots); });
+  if (!options.encode) return Matrix<float>(section.size(), 0);
   if (section.features) {
     const auto& features = *section.features;
     names = features.columns;
@@ -263,15 +297,11 @@ inline Matrix<float> sample_features(CpuContext& context, eosin::data::Section& 
   if (!image)
     throw eosin::ParseError(options.manifest.string() + ": sample " + sample.name +
                             " has neither an image nor features");
-  std::vector<eosin::vision::Point> centres;
-  for (std::size_t i = 0; i < section.spots.size(); ++i) centres.push_back({section.pixel_x[i], section.pixel_y[i]});
-  try {
+  return on_image([&] {
     const eosin::vision::PatchEncoder encoder;
     names = encoder.feature_names();
     return encoder.encode(context, *image, centres, edge, section.spots);
-  } catch (const eosin::ValueError& error) {
-    throw eosin::ParseError(section.image.string() + ": " + error.what());
-  }
+  });
 }
 
 /// Loads, selects genes on the training samples, encodes and normalises; features are left as encoded
@@ -298,8 +328,8 @@ inline Study load_study(CpuContext& context, const LoadOptions& options) {
     for (const auto& name : names) {
       const auto& row = manifest.at(name);
       sections.push_back(needs_counts || !row.counts.empty()
-                             ? eosin::data::load_section(row, {.annotation = false}, options.log)
-                             : detail::load_places(row));
+                             ? eosin::data::load_section(row, {.features = options.encode}, options.log)
+                             : detail::load_places(row, options.encode));
     }
   };
   load(study.split.train, true);
@@ -354,6 +384,9 @@ inline Study load_study(CpuContext& context, const LoadOptions& options) {
     sample.spots = section.spots;
     sample.x = section.pixel_x;
     sample.y = section.pixel_y;
+    for (const double x : section.array_x) sample.array_x.push_back(std::llround(x));
+    for (const double y : section.array_y) sample.array_y.push_back(std::llround(y));
+    sample.annotation = section.labels;
     sample.types = section.types;
     sample.composition = section.composition;
     sample.has_composition = section.has_composition;
@@ -392,6 +425,7 @@ inline Study load_study(CpuContext& context, const LoadOptions& options) {
 /// samples.
 inline std::optional<eosin::data::Standardiser> standardise_features(CpuContext& context, Study& study,
                                                                      Standardisation kind) {
+  if (study.feature_names.empty()) return std::nullopt;
   const auto apply = [&](const eosin::data::Standardiser& standardiser, Matrix<float>& features) {
     if (!features.empty()) standardiser.apply(context, features.view(), features.view());
   };
@@ -412,6 +446,23 @@ inline std::optional<eosin::data::Standardiser> standardise_features(CpuContext&
     apply(standardiser, sample.slide_features);
   }
   return std::nullopt;
+}
+
+/// Brings the features of samples for a trained model to what its training saw: `names` are the model's features,
+/// `standardiser` the training's where it standardised by the training samples. Throws ParseError for other features.
+inline void standardise_as_trained(CpuContext& context, Study& study, const std::vector<std::string>& names,
+                                   const std::optional<eosin::data::Standardiser>& standardiser) {
+  if (study.feature_names != names)
+    throw eosin::ParseError(study.source + ": the samples' features are not those of the model (" +
+                            std::to_string(study.feature_names.size()) + " against " + std::to_string(names.size()) +
+                            " names)");
+  if (!standardiser) {
+    standardise_features(context, study, Standardisation::section);
+    return;
+  }
+  for (auto& sample : study.samples)
+    for (auto* features : {&sample.features, &sample.slide_features})
+      if (!features->empty()) standardiser->apply(context, features->view(), features->view());
 }
 
 /// Fills `expression` of every measured sample from counts and library.

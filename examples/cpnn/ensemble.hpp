@@ -14,7 +14,7 @@
 
 #include "common/interrupt.hpp"
 #include "common/progress.hpp"
-#include "common/report_data.hpp"
+#include "common/run_log.hpp"
 
 #include <eosin/core/version.hpp>
 #include <eosin/eval/controls.hpp>
@@ -26,7 +26,6 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <string>
 #include <utility>
@@ -113,7 +112,7 @@ class Ensemble {
         slope_(gene_count()),
         intercept_(gene_count()) {}
 
-  const std::vector<report::Epoch>& epochs() const { return epochs_; }
+  const std::vector<report::Epoch>& epochs() const { return log_.epochs(); }
   const std::vector<std::string>& types() const { return prototypes_.types; }
   Index members() const { return static_cast<Index>(models_.size()); }
   bool calibrated() const { return settings_.observation == Observation::pearson; }
@@ -142,22 +141,20 @@ class Ensemble {
                                   state.at("products").get<std::string>() + ", these are by " + products());
         first = state.at("member").get<std::size_t>();
         split_seed_ = state.at("split_seed").get<std::uint64_t>();
-        load_log(out / "log.jsonl", first, state.at("epoch").get<Index>());
+        log_.resume(out / "log.jsonl", first, state.at("epoch").get<Index>());
       } catch (const nlohmann::json::exception& error) {
         throw eosin::ParseError(checkpoint.string() + ": state: " + error.what());
       }
     }
     const auto plans = plan_members(settings_, study, split_seed_);
     // What an earlier run found does not belong to the model that is trained now.
-    remove_results(out);
+    common::remove_results(out);
     if (state.is_null()) {
       for (std::size_t i = 0; std::filesystem::remove(member_file(model_folder, i)); ++i) {
       }
       std::filesystem::remove(checkpoint);
-      eosin::io::write_file(out / "log.jsonl", "");
+      log_.start(out / "log.jsonl");
     }
-    log_path_ = out / "log.jsonl";
-    log_.open(log_path_, std::ios::app);
     const Index total = settings_.epochs.value() * static_cast<Index>(plans.size());
     common::ProgressOptions shown;
     if (settings_.quiet) shown.style = common::ProgressStyle::silent;
@@ -457,27 +454,13 @@ class Ensemble {
     }
     // The checkpoint names this member as finished before its file is written: a kill between the two repeats no epoch.
     trainer.save(checkpoint, extra);
-    for (auto& epoch : epochs_)
-      if (epoch.member == static_cast<Index>(member)) epoch.kept = epoch.epoch == trainer.best_epoch();
+    log_.keep(static_cast<Index>(member), trainer.best_epoch());
     trainer.restore_best();
   }
 
   /// Name of the library behind the matrix products.
   std::string products() const {
     return context_->gemm_backend() == nullptr ? "Eigen" : context_->gemm_backend()->name();
-  }
-
-  static void remove_results(const std::filesystem::path& out) {
-    for (const char* result : {"metrics.json", "report.html"}) std::filesystem::remove(out / result);
-    for (const char* folder : {"predictions", "compositions", "genes"}) {
-      if (!std::filesystem::is_directory(out / folder)) continue;
-      std::vector<std::filesystem::path> tables;
-      for (const auto& entry : std::filesystem::directory_iterator(out / folder)) {
-        const auto name = entry.path().filename().string();
-        if (name.ends_with(".csv.gz") || name.ends_with(".csv")) tables.push_back(entry.path());
-      }
-      for (const auto& table : tables) std::filesystem::remove(table);
-    }
   }
 
   void write_log(const EpochRecord& record, Index member) {
@@ -494,47 +477,7 @@ class Ensemble {
         {"gradient_norm", record.gradient_norm},
         {"best", record.best},
         {"seconds", record.seconds}};
-    log_ << line.dump() << '\n' << std::flush;
-    if (!log_) throw eosin::FileError(log_path_.string() + ": cannot be written");
-    add_epoch(line);
-  }
-
-  void add_epoch(const nlohmann::ordered_json& line) {
-    report::Epoch epoch;
-    epoch.member = line.at("member").get<Index>();
-    epoch.epoch = line.at("epoch").get<Index>();
-    epoch.train = {{"total", line.at("loss").get<double>()},
-                   {"observation", line.at("observation").get<double>()},
-                   {"composition", line.at("composition").get<double>()},
-                   {"prototype", line.at("prototype").get<double>()}};
-    if (line.at("validation").is_number())
-      epoch.validation = {{"observation", line.at("validation").get<double>()}};
-    epoch.learning_rate = line.at("learning_rate").get<double>();
-    epoch.seconds = line.at("seconds").get<double>();
-    epoch.kept = line.at("best").get<bool>();
-    if (epoch.kept)
-      for (auto& other : epochs_)
-        if (other.member == epoch.member) other.kept = false;
-    epochs_.push_back(std::move(epoch));
-  }
-
-  /// Keeps the lines up to the checkpoint: later ones are of epochs that will run again.
-  void load_log(const std::filesystem::path& path, std::size_t member, Index epoch) {
-    std::string kept;
-    eosin::io::TextReader reader(path);
-    while (const auto line = reader.next_line()) {
-      nlohmann::ordered_json json = nlohmann::ordered_json::parse(*line, nullptr, false);
-      if (json.is_discarded()) break;  // the line that was being written when the run was killed
-      try {
-        const auto of = json.at("member").get<std::size_t>();
-        if (of > member || (of == member && json.at("epoch").get<Index>() > epoch)) break;
-        kept += std::string(*line) + "\n";
-        add_epoch(json);
-      } catch (const nlohmann::json::exception& error) {
-        throw eosin::ParseError(path.string(), reader.line(), error.what());
-      }
-    }
-    eosin::io::write_file(path, kept);
+    log_.write(line);
   }
 
   void save_member(const std::filesystem::path& path, std::size_t member) const {
@@ -664,11 +607,9 @@ class Ensemble {
   std::vector<Matrix<float>> shares_;  ///< counts as shares of the spot, for the observation mse
   std::vector<Vector<float>> bulk_, bulk_composition_;
   mutable std::map<std::string, Matrix<float>> cut_patches_;
-  std::vector<report::Epoch> epochs_;
   std::uint64_t split_seed_ = 0;   ///< of the folds
   std::uint64_t fingerprint_ = 0;  ///< of the data trained on
-  std::filesystem::path log_path_;
-  std::ofstream log_;
+  common::RunLog log_{{"observation", "composition", "prototype"}, "observation"};
 };
 
 }  // namespace cpnn

@@ -163,6 +163,8 @@ void add_run_options(CLI::App& app, Settings& s) {
        "softmax-normalisation, probabilities-as-logits")
       ->check(CLI::IsMember(cpnn::compat_words));
 
+  common::add_report_options(app, s.choices);
+
   app.add_option("--threads", s.threads, "threads, 0 all; results do not depend on it")->capture_default_str()
       ->check(thread_count);
   choice(app, "--gemm", s.gemm, cpnn::gemm_words, "library of matrix products");

@@ -6,6 +6,7 @@
 #include "options.hpp"
 #include "train_options.hpp"
 
+#include "common/report_choices.hpp"
 #include "common/study_options.hpp"
 #include "common/words.hpp"
 
@@ -128,6 +129,7 @@ struct Settings {
   Index checkpoint_every = 25;
   bool resume = false;
   bool quiet = false;
+  study::ReportChoices choices;
   std::string out;
 
   bool has_compat(const std::string& name) const {

@@ -386,6 +386,92 @@ TEST_CASE("report: the selector keeps to its size and keeps the genes that are s
   CHECK(without.scripts.size() == 1);
 }
 
+TEST_CASE("report: chosen genes are shown whatever their rank, a constant one without a correlation") {
+  report::ReportData data;
+  Section s = make_section("S", 30, 50, 0);
+  s.view.show = {"GENE20", "GENE7", "GENE0"};
+  s.view.model.defined[7] = 0;
+  data.sections = {s.view};
+  report::ReportOptions options;
+  options.explorer_bytes = 11 * (80 + 64);
+  const std::string html = report::report_html(data, options);
+  const Page page(html);
+  CHECK(page.error == "");
+  const std::string chosen = html.substr(html.find("Chosen genes"), html.find("Measured and predicted expression") -
+                                                                        html.find("Chosen genes"));
+  CHECK(occurrences(chosen, "<figure") == 3);
+  CHECK(chosen.find("<h4>GENE20</h4><span class=\"value\">20 of 49") != std::string::npos);
+  CHECK(chosen.find("<h4>GENE7</h4><span class=\"value\">constant") != std::string::npos);
+  CHECK(chosen.find("GENE0</h4><span class=\"value\">1 of 49") != std::string::npos);
+  CHECK(html.find("best, 1 of 49") != std::string::npos);
+  // The selector keeps them too.
+  std::set<std::string> listed;
+  for (const auto& gene : nlohmann::json::parse(page.scripts[0])["genes"]) listed.insert(gene[0].get<std::string>());
+  CHECK(listed.size() == 11);
+  for (const auto& gene : s.view.show) CHECK(listed.contains(gene));
+}
+
+TEST_CASE("report: domains are drawn beside the annotation, in the colours of its labels") {
+  report::ReportData data;
+  Section s = make_section("S", 24, 6, 0);
+  auto& domains = s.view.domains;
+  domains.count = 3;
+  domains.labels = {"tumour", "<stroma>"};
+  for (Index i = 0; i < 24; ++i) {
+    domains.annotation.push_back(i == 5 ? -1 : i % 2);
+    domains.predicted.push_back(i % 3);
+    domains.measured.push_back(i % 2);
+  }
+  domains.predicted_with_annotation = {0.125, 0.25};
+  domains.measured_with_annotation = {0.75, 0.5};
+  domains.predicted_with_measured = {-0.0625, 0.03125};
+  data.sections = {s.view};
+  const auto part = [&] {
+    const std::string html = report::report_html(data);
+    CHECK(Page(html).error == "");
+    const auto at = html.find("Spatial domains</h3>");
+    return at == std::string::npos ? std::string() : html.substr(at, html.find("</section>", at) - at);
+  };
+  const std::string annotated = part();
+  CHECK(occurrences(annotated, "<figure") == 3);
+  CHECK(occurrences(annotated, "class=\"unknown\"") == 1);
+  CHECK(annotated.find("ARI 0.125</b> \u00b7 NMI 0.250") != std::string::npos);
+  CHECK(annotated.find("ARI 0.750</b> \u00b7 NMI 0.500") != std::string::npos);
+  CHECK(annotated.find("&lt;stroma&gt;") != std::string::npos);
+  // Label 0 in the legend and on three maps, number 2 on one.
+  const std::string colour = report::hex(report::category_colour(0));
+  CHECK(occurrences(annotated, colour) == 4);
+  CHECK(occurrences(annotated, report::hex(report::category_colour(2))) == 1);
+  data.sections[0].domains.annotation.clear();
+  data.sections[0].domains.labels.clear();
+  const std::string alone = part();
+  CHECK(occurrences(alone, "<figure") == 2);
+  CHECK(alone.find("<b>ARI") == std::string::npos);
+  CHECK(alone.find("ARI \u22120.063, NMI 0.031") != std::string::npos);
+  data.sections[0].domains.count = 0;
+  CHECK(part().empty());
+}
+
+TEST_CASE("report: retrieved patches stand beside the spot that asked for them") {
+  report::ReportData data;
+  Section s = make_section("S", 24, 6, 0);
+  for (const Index spot : {3, 17}) {
+    report::RetrievalExample example{s.view.spots[static_cast<std::size_t>(spot)], eosin::vision::Image(8, 8), {}};
+    for (int j = 0; j < 4; ++j)
+      example.matches.push_back({"T" + std::to_string(j) + " <1x1>", 0.9 - 0.1 * j, eosin::vision::Image(8, 8)});
+    s.view.retrieval.push_back(std::move(example));
+  }
+  data.sections = {s.view};
+  const std::string html = report::report_html(data);
+  const Page page(html);
+  CHECK(page.error == "");
+  CHECK(occurrences(html, "<circle class=\"mark\"") == 2);
+  CHECK(html.find("T3 &lt;1x1&gt;<br/>0.600") != std::string::npos);
+  CHECK(html.find("<h4>2 \u00b7 " + s.view.spots[17] + "</h4>") != std::string::npos);
+  const bool pictures = !report::data_uri(eosin::vision::Image(8, 8), 80).empty();
+  CHECK(occurrences(html, "<img class=\"patch\"") == (pictures ? 10 : 0));
+}
+
 TEST_CASE("report: best, median and worst genes, none twice") {
   const auto ranks = [](std::size_t n) {
     std::vector<std::size_t> out;
@@ -523,6 +609,9 @@ TEST_CASE("report: parts that do not fit together are refused") {
   CHECK_THROWS_AS(broken([](auto& v) { v.control.defined.pop_back(); }), eosin::ShapeError);
   CHECK_THROWS_AS(broken([](auto& v) { v.y[3] = std::nan(""); }), eosin::ValueError);
   CHECK_THROWS_AS(broken([](auto& v) { v.scale = 0; }), eosin::ValueError);
+  CHECK_THROWS_AS(broken([](auto& v) { v.show = {"GENE1", "GENE9"}; }), eosin::ValueError);
+  CHECK_THROWS_AS(broken([](auto& v) { v.retrieval.push_back({"nowhere", {}, {}}); }), eosin::ValueError);
+  CHECK_THROWS_AS(broken([](auto& v) { v.domains.count = 2; }), eosin::ShapeError);
   CHECK_THROWS_AS(broken([](auto& v) { v.model.pearson[1] = std::nan(""); }), eosin::ValueError);
 }
 
