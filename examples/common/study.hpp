@@ -133,11 +133,13 @@ struct LoadOptions {
   std::vector<std::string> train, validate, test;
   std::filesystem::path genes_file;          ///< one gene per line; empty: the `highly_variable` genes
   Index highly_variable = 1000;
+  bool variable_with_test = false;           ///< compat: the test samples take part in choosing variable genes
   std::vector<std::string> genes;            ///< if not empty: exactly these, as a trained model asks
   double patch_size = 0;                     ///< edge in pixels; 0: the spot pitch
   bool slide_level = false;                  ///< take all rows of feature files
   bool encode = true;                        ///< false: no features; feature files are not read
-  bool keep_images = false;                  ///< keep the images of the samples, and require that there are some
+  bool keep_images = false;                  ///< keep the images of the samples
+  bool require_images = false;               ///< a sample without an image is an error
   std::function<void(std::string_view)> log = {};
 };
 
@@ -257,10 +259,9 @@ inline Matrix<float> sample_features(CpuContext& context, eosin::data::Section& 
     image = std::make_shared<const eosin::vision::Image>(eosin::io::read_image(section.image));
     detail::make_thumbnail(context, sample, *image);
   }
-  if (options.keep_images) {
-    if (!image) throw eosin::ParseError(options.manifest.string() + ": sample " + sample.name + " has no image");
-    sample.image = image;
-  }
+  if (options.require_images && !image)
+    throw eosin::ParseError(options.manifest.string() + ": sample " + sample.name + " has no image");
+  if (options.keep_images) sample.image = image;
   std::vector<eosin::vision::Point> centres;
   for (std::size_t i = 0; i < section.spots.size(); ++i) centres.push_back({section.pixel_x[i], section.pixel_y[i]});
   const auto on_image = [&](auto work) {
@@ -270,7 +271,7 @@ inline Matrix<float> sample_features(CpuContext& context, eosin::data::Section& 
       throw eosin::ParseError(section.image.string() + ": " + error.what());
     }
   };
-  if (options.keep_images) on_image([&] { eosin::vision::require_centres(*image, centres, section.spots); });
+  if (sample.image) on_image([&] { eosin::vision::require_centres(*image, centres, section.spots); });
   if (!options.encode) return Matrix<float>(section.size(), 0);
   if (section.features) {
     const auto& features = *section.features;
@@ -356,7 +357,8 @@ inline Study load_study(CpuContext& context, const LoadOptions& options) {
                               " listed genes are not in every training sample and were left out.");
     } else {
       eosin::data::HighlyVariableGenes variable(static_cast<Index>(common.size()));
-      for (std::size_t i = 0; i < study.split.train.size(); ++i)
+      const auto used = options.variable_with_test ? sections.size() : study.split.train.size();
+      for (std::size_t i = 0; i < used; ++i)
         variable.add(context, sections[i].counts.select_columns(eosin::data::require_genes(
                                   sections[i].genes, common, sections[i].sample)));
       auto columns = variable.select(std::min(options.highly_variable, static_cast<Index>(common.size())));

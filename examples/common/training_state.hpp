@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <limits>
 #include <optional>
@@ -187,5 +188,27 @@ class TrainingState {
   Index best_epoch_ = 0;
   Index epoch_ = 0;
 };
+
+/// The state in a checkpoint of a run with these settings, data (study::training_fingerprint) and library of matrix
+/// products, which another one would sum in another order. Throws FileError, ParseError, and ValueError where the run
+/// was another.
+inline nlohmann::json read_checkpoint(const std::filesystem::path& path, const nlohmann::json& settings,
+                                      std::uint64_t data, const std::string& products) {
+  try {
+    auto state = TrainingState<float>::read(eosin::io::SafeTensors::read(path));
+    if (state.at("settings") != settings)
+      throw eosin::ValueError(path.string() + ": was written by a run with other settings");
+    if (state.at("data") != data)
+      throw eosin::ValueError(path.string() + ": was written by a run on other data: the files have changed");
+    if (state.at("products") != products)
+      throw eosin::ValueError(path.string() + ": was written by a run with matrix products by " +
+                              state.at("products").get<std::string>() + ", these are by " + products);
+    static_cast<void>(state.at("member").get<std::size_t>());
+    static_cast<void>(state.at("epoch").get<Index>());
+    return state;
+  } catch (const nlohmann::json::exception& error) {
+    throw eosin::ParseError(path.string() + ": state: " + error.what());
+  }
+}
 
 }  // namespace common

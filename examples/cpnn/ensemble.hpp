@@ -12,7 +12,9 @@
 #include "settings.hpp"
 #include "trainer.hpp"
 
+#include "common/calibration.hpp"
 #include "common/interrupt.hpp"
+#include "common/member_plan.hpp"
 #include "common/progress.hpp"
 #include "common/run_log.hpp"
 
@@ -32,38 +34,6 @@
 #include <vector>
 
 namespace cpnn {
-
-/// Who trains on what.
-struct MemberPlan {
-  std::vector<std::string> train;
-  std::vector<std::string> validate;
-  std::uint64_t seed = 0;
-};
-
-/// One model per fold and seed. With validation samples given, they validate every member; otherwise training samples
-/// take turns (settings.folds at most; a single one leaves nothing to validate on).
-inline std::vector<MemberPlan> plan_members(const Settings& settings, const study::Study& study,
-                                            std::uint64_t split_seed) {
-  std::vector<MemberPlan> folds;
-  if (!study.split.validate.empty()) {
-    folds.push_back({study.split.train, study.split.validate});
-  } else if (study.split.train.size() < 2 || settings.folds < 2) {
-    folds.push_back({study.split.train, {}});
-  } else {
-    std::vector<eosin::data::SampleIdentity> identities;
-    for (const auto& name : study.split.train) identities.push_back({name, study.at(name).patient});
-    const auto count = std::min(settings.folds, static_cast<Index>(identities.size()));
-    for (const auto& split : eosin::data::k_fold(identities, {.folds = count, .seed = split_seed}))
-      folds.push_back({split.train, split.test});
-  }
-  std::vector<MemberPlan> plans;
-  for (Index member = 0; member < settings.members; ++member)
-    for (const auto& fold : folds) {
-      plans.push_back(fold);
-      plans.back().seed = settings.seed * 1000 + plans.size();
-    }
-  return plans;
-}
 
 inline ModelOptions model_options(const Settings& settings, Index inputs, Index types, Index genes) {
   ModelOptions options;
@@ -129,24 +99,12 @@ class Ensemble {
     std::size_t first = 0;
     nlohmann::json state;
     if (settings_.resume && std::filesystem::exists(checkpoint)) {
-      try {
-        state = common::TrainingState<float>::read(eosin::io::SafeTensors::read(checkpoint));
-        if (state.at("settings") != to_json(settings_))
-          throw eosin::ValueError(checkpoint.string() + ": was written by a run with other settings");
-        if (state.at("data") != fingerprint_)
-          throw eosin::ValueError(checkpoint.string() + ": was written by a run on other data: the files have changed");
-        // Another library sums in another order, and the rest of the training would not be what it would have been.
-        if (state.at("products") != products())
-          throw eosin::ValueError(checkpoint.string() + ": was written by a run with matrix products by " +
-                                  state.at("products").get<std::string>() + ", these are by " + products());
-        first = state.at("member").get<std::size_t>();
-        split_seed_ = state.at("split_seed").get<std::uint64_t>();
-        log_.resume(out / "log.jsonl", first, state.at("epoch").get<Index>());
-      } catch (const nlohmann::json::exception& error) {
-        throw eosin::ParseError(checkpoint.string() + ": state: " + error.what());
-      }
+      state = common::read_checkpoint(checkpoint, to_json(settings_), fingerprint_, common::products_of(*context_));
+      first = state.at("member").get<std::size_t>();
+      split_seed_ = state.value("split_seed", settings_.seed);
+      log_.resume(out / "log.jsonl", first, state.at("epoch").get<Index>());
     }
-    const auto plans = plan_members(settings_, study, split_seed_);
+    const auto plans = study::plan_members(study, {settings_.folds, settings_.members, settings_.seed, split_seed_});
     // What an earlier run found does not belong to the model that is trained now.
     common::remove_results(out);
     if (state.is_null()) {
@@ -319,8 +277,6 @@ class Ensemble {
   const std::vector<std::string>& genes() const { return genes_; }
 
  private:
-  static constexpr double smallest_slope = 1e-3;
-
   Index gene_count() const { return static_cast<Index>(genes_.size()); }
   Index type_count() const { return static_cast<Index>(prototypes_.types.size()); }
   static std::filesystem::path member_file(const std::filesystem::path& folder, std::size_t member) {
@@ -416,7 +372,7 @@ class Ensemble {
   }
 
   template <class Item>
-  void train_member(const study::Study& study, const MemberPlan& plan, std::size_t member,
+  void train_member(const study::Study& study, const study::MemberPlan& plan, std::size_t member,
                     const std::filesystem::path& checkpoint, bool resume, common::Progress& progress) {
     std::vector<Item> train, validation;
     for (const auto& name : plan.train) train.push_back(make_item<Item>(study, name, false));
@@ -436,7 +392,7 @@ class Ensemble {
     Trainer<float, Item> trainer(*context_, models_.back(), std::move(train), std::move(validation), options);
     if (resume) trainer.load(checkpoint);
     const nlohmann::json extra{{"settings", to_json(settings_)}, {"member", member}, {"split_seed", split_seed_},
-                               {"data", fingerprint_},         {"products", products()}};
+                               {"data", fingerprint_},         {"products", common::products_of(*context_)}};
     const Index before = static_cast<Index>(member) * settings_.epochs.value();
     while (!trainer.done()) {
       const auto record = trainer.run_epoch();
@@ -456,11 +412,6 @@ class Ensemble {
     trainer.save(checkpoint, extra);
     log_.keep(static_cast<Index>(member), trainer.best_epoch());
     trainer.restore_best();
-  }
-
-  /// Name of the library behind the matrix products.
-  std::string products() const {
-    return context_->gemm_backend() == nullptr ? "Eigen" : context_->gemm_backend()->name();
   }
 
   void write_log(const EpochRecord& record, Index member) {
@@ -551,7 +502,7 @@ class Ensemble {
 
   /// Intercepts: training means. Slopes: least squares of measured on predicted, both centred per section, over the
   /// samples that a member was validated on (training samples where there are none).
-  void calibrate(const study::Study& study, const std::vector<MemberPlan>& plans) {
+  void calibrate(const study::Study& study, const std::vector<study::MemberPlan>& plans) {
     if (!calibrated()) return;
     std::vector<MatrixView<const float>> expression;
     for (const auto* sample : study.of(study.split.train)) expression.push_back(sample->expression.view());
@@ -560,7 +511,7 @@ class Ensemble {
     for (const auto& plan : plans)
       for (const auto& name : plan.validate.empty() ? plan.train : plan.validate)
         if (std::find(judged.begin(), judged.end(), name) == judged.end()) judged.push_back(name);
-    Vector<double> cross(gene_count()), square(gene_count());
+    study::SlopeFit slopes(gene_count());
     for (const auto& name : judged) {
       const auto& sample = study.at(name);
       Matrix<double> z(sample.size(), gene_count());
@@ -573,24 +524,10 @@ class Ensemble {
         for (Index k = 0; k < z.size(); ++k) z.data()[k] += values.data()[k];
         ++count;
       }
-      const double spots = static_cast<double>(sample.size());
-      for (Index g = 0; g < gene_count(); ++g) {
-        double mean_z = 0, mean_y = 0;
-        for (Index r = 0; r < sample.size(); ++r) {
-          mean_z += z(r, g) / static_cast<double>(count) / spots;
-          mean_y += static_cast<double>(sample.expression(r, g)) / spots;
-        }
-        for (Index r = 0; r < sample.size(); ++r) {
-          const double centred = z(r, g) / static_cast<double>(count) - mean_z;
-          cross[g] += centred * (static_cast<double>(sample.expression(r, g)) - mean_y);
-          square[g] += centred * centred;
-        }
-      }
+      for (Index k = 0; k < z.size(); ++k) z.data()[k] /= static_cast<double>(count);
+      slopes.add<float>(std::as_const(z).view(), sample.expression.view());
     }
-    // A gene that was predicted no better than by chance keeps its order of spots and next to no amplitude: a slope of
-    // 0 would take its correlation out of the mean.
-    for (Index g = 0; g < gene_count(); ++g)
-      slope_[g] = square[g] > 0 ? std::max(smallest_slope, cross[g] / square[g]) : smallest_slope;
+    slope_ = slopes.slopes();
   }
 
   eosin::CpuContext* context_;

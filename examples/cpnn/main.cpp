@@ -10,17 +10,9 @@
 
 #include <CLI/CLI.hpp>
 
-#if EOSIN_HAS_ONEDNN
-#include <eosin/ops/gemm_onednn.hpp>
-#endif
-#if EOSIN_HAS_CBLAS
-#include <eosin/ops/gemm_cblas.hpp>
-#endif
-
 #include <cstdio>
 #include <exception>
 #include <map>
-#include <memory>
 #include <new>
 #include <string>
 
@@ -37,20 +29,6 @@ using common::thread_count;
 using cpnn::Settings;
 
 const CLI::Validator width = common::in_range(1, 1e6, "POSITIVE");
-
-/// The backend behind a word; null is Eigen.
-std::unique_ptr<eosin::GemmBackend> make_gemm(cpnn::Gemm choice) {
-#if EOSIN_HAS_ONEDNN
-  if (choice == cpnn::Gemm::automatic || choice == cpnn::Gemm::onednn)
-    return std::make_unique<eosin::ops::OneDnnGemm>();
-#endif
-#if EOSIN_HAS_CBLAS
-  if (choice == cpnn::Gemm::automatic || choice == cpnn::Gemm::cblas) return std::make_unique<eosin::ops::CblasGemm>();
-#endif
-  if (choice == cpnn::Gemm::onednn) throw eosin::ValueError("--gemm onednn: this program was built without oneDNN");
-  if (choice == cpnn::Gemm::cblas) throw eosin::ValueError("--gemm cblas: this program was built without a CBLAS");
-  return nullptr;
-}
 
 const cpnn::Words<bool> on_off{{"on", true}, {"off", false}};
 
@@ -223,7 +201,7 @@ int main(int argc, char** argv) {
 
   try {
     const common::Interrupt interrupt;
-    const auto backend = make_gemm(run->parsed() ? settings.gemm : gemm);
+    const auto backend = common::make_gemm(run->parsed() ? settings.gemm : gemm);
     if (run->parsed()) {
       eosin::CpuContext context({.threads = settings.threads, .math_mode = settings.math, .gemm = backend.get()});
       cpnn::run(context, settings, command_of(argc, argv), backend ? backend->name() : "Eigen");

@@ -6,11 +6,11 @@
 #include "options.hpp"
 #include "train_options.hpp"
 
+#include "common/gemm_choice.hpp"
 #include "common/report_choices.hpp"
 #include "common/study_options.hpp"
 #include "common/words.hpp"
 
-#include <eosin/core/gemm_backend.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -37,8 +37,10 @@ enum class PrototypeScale {
   counts,  ///< as fitted
   log      ///< ln(1 + counts), that of log-normalised expression
 };
-enum class Gemm { automatic, eigen, cblas, onednn };
 
+using common::Gemm;
+using common::gemm_words;
+using common::math_words;
 using common::meaning_of;
 using common::word_of;
 using common::Words;
@@ -68,9 +70,6 @@ inline const Words<Optimiser> optimiser_words{
     {"adamw", Optimiser::adamw}, {"adam", Optimiser::adam}, {"sgd", Optimiser::sgd}};
 inline const Words<study::Standardisation> standardisation_words{{"section", study::Standardisation::section},
                                                                  {"training", study::Standardisation::training}};
-inline const Words<Gemm> gemm_words{
-    {"auto", Gemm::automatic}, {"eigen", Gemm::eigen}, {"cblas", Gemm::cblas}, {"onednn", Gemm::onednn}};
-inline const Words<eosin::MathMode> math_words{{"full", eosin::MathMode::full}, {"bf16", eosin::MathMode::bf16}};
 enum class ScheduleKind { constant, step, cosine };
 inline const Words<ScheduleKind> schedule_words{
     {"constant", ScheduleKind::constant}, {"step", ScheduleKind::step}, {"cosine", ScheduleKind::cosine}};

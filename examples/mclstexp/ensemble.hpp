@@ -71,17 +71,15 @@ class Ensemble {
   Ensemble(eosin::CpuContext& context, Settings settings, Index inputs, std::vector<std::string> genes)
       : context_(&context), settings_(std::move(settings)), inputs_(inputs), genes_(std::move(genes)) {}
 
-  const std::vector<report::Epoch>& epochs() const { return epochs_; }
+  const std::vector<report::Epoch>& epochs() const { return log_.epochs(); }
   Index members() const { return static_cast<Index>(members_.size()); }
   const Settings& settings() const { return settings_; }
   const std::vector<std::string>& genes() const { return genes_; }
-  /// Sample and spot of each key.
-  const std::vector<std::pair<std::string, Index>>& keys() const { return keys_; }
 
   /// Trains all members, writing model/ and log.jsonl in `out` as it goes; continues what is there if settings.resume.
   void train(const study::Study& study, const std::filesystem::path& out) {
     prepare(study);
-    const std::uint64_t fingerprint = study::training_fingerprint(study);
+    const std::uint64_t fingerprint = study::training_fingerprint(study, true);
     const auto folder = out / "model";
     const auto checkpoint = folder / "checkpoint.safetensors";
     std::size_t first = 0;
@@ -89,12 +87,16 @@ class Ensemble {
     if (settings_.resume && std::filesystem::exists(checkpoint)) {
       state = common::read_checkpoint(checkpoint, to_json(settings_), fingerprint, common::products_of(*context_));
       first = state.at("member").get<std::size_t>();
+      log_.resume(out / "log.jsonl", first, state.at("epoch").get<Index>());
     }
-    const auto plans = study::plan_members(
-        study, {settings_.folds, settings_.members, settings_.seed, settings_.seed});
-    common::RunLog log(out, state.is_null() ? std::nullopt
-                                            : std::optional(std::pair(first, state.at("epoch").get<Index>())));
-    if (state.is_null()) remove_members(folder);
+    const auto plans =
+        study::plan_members(study, {settings_.folds, settings_.members, settings_.seed, settings_.seed});
+    // What an earlier run found does not belong to the model that is trained now.
+    common::remove_results(out);
+    if (state.is_null()) {
+      remove_members(folder);
+      log_.start(out / "log.jsonl");
+    }
     const Index total = settings_.epochs.value() * static_cast<Index>(plans.size());
     common::ProgressOptions shown;
     if (settings_.quiet) shown.style = common::ProgressStyle::silent;
@@ -109,12 +111,11 @@ class Ensemble {
                                    {"member", i},
                                    {"data", fingerprint},
                                    {"products", common::products_of(*context_)}};
-        train_member(study, plans[i], i, checkpoint, i == first && !state.is_null(), extra, log, progress);
+        train_member(study, plans[i], i, checkpoint, i == first && !state.is_null(), extra, progress);
       }
       save_member(member_file(folder, i), i);
     }
     progress.finish();
-    epochs_ = log.epochs();
     embed_keys(study);
     fit_linear(study, plans);
     if (settings_.calibrate) calibrate(study, plans);
@@ -333,12 +334,12 @@ class Ensemble {
   /// The spot's place on the array, in whole steps.
   static Index coordinate(const study::Sample& sample, Index spot, int axis) {
     const auto& values = axis == 0 ? sample.array_x : sample.array_y;
-    return static_cast<Index>(std::max(0.0, std::round(values[static_cast<std::size_t>(spot)])));
+    return values[static_cast<std::size_t>(spot)];
   }
 
   void train_member(const study::Study& study, const study::MemberPlan& plan, std::size_t member,
                     const std::filesystem::path& checkpoint, bool resume, const nlohmann::json& extra,
-                    common::RunLog& log, common::Progress& progress) {
+                    common::Progress& progress) {
     std::vector<const SpotInputs*> spots;
     std::vector<MatrixView<const float>> features;
     for (const auto* sample : study.of(plan.train)) {
@@ -364,14 +365,15 @@ class Ensemble {
     const Index before = static_cast<Index>(member) * settings_.epochs.value();
     while (!trainer.done()) {
       const auto record = trainer.run_epoch();
-      log.write({.member = static_cast<Index>(member),
-                 .epoch = record.epoch,
-                 .train = {{"total", record.loss}},
-                 .validation = {{"1 - pearson", record.validation}},
-                 .learning_rate = record.learning_rate,
-                 .gradient_norm = record.gradient_norm,
-                 .seconds = record.seconds,
-                 .best = record.best});
+      log_.write({{"member", member},
+                  {"epoch", record.epoch},
+                  {"loss", record.loss},
+                  {"validation", std::isfinite(record.validation) ? nlohmann::ordered_json(record.validation)
+                                                                  : nlohmann::ordered_json()},
+                  {"learning_rate", record.learning_rate},
+                  {"gradient_norm", record.gradient_norm},
+                  {"best", record.best},
+                  {"seconds", record.seconds}});
       char note[96];
       std::snprintf(note, sizeof note, "member %zu  loss %.4f  validation %.4f", member + 1, record.loss,
                     record.validation);
@@ -385,7 +387,7 @@ class Ensemble {
     }
     // The checkpoint names this member as finished before its file is written: a kill between the two repeats no epoch.
     trainer.save(checkpoint, extra);
-    log.keep(static_cast<Index>(member), trainer.best_epoch());
+    log_.keep(static_cast<Index>(member), trainer.best_epoch());
     trainer.restore_best();
   }
 
@@ -572,7 +574,7 @@ class Ensemble {
   Matrix<float> key_expression_;
   Vector<double> mean_;  ///< training mean of each gene
   Vector<double> retrieval_slope_, linear_slope_;
-  std::vector<report::Epoch> epochs_;
+  common::RunLog log_{{}, "1 - Pearson"};
 };
 
 }  // namespace mclstexp

@@ -140,12 +140,7 @@ void add_prediction_options(CLI::App& app, Settings& s) {
   choice(app, "--weighting", s.weighting, mclstexp::weighting_words, "weights of neighbours");
   choice(app, "--calibrate", s.calibrate, on_off,
          "slope per gene from validation samples on what is predicted (off: as retrieved)");
-  app.add_option("--show", s.show, "genes whose maps the report shows in any case")
-      ->delimiter(',')
-      ->type_name("GENE,...");
-  app.add_option("--domains", s.domains, "spatial domains in the report, 0: as many as the annotation has, if any")
-      ->capture_default_str()
-      ->check(not_negative);
+  common::add_report_options(app, s.report);
   app.add_option("--compat", s.compat,
                  "behaviour of the released code: gene-axis, sentences-of-32, no-final-relu, augmented-test, "
                  "hvg-with-test")

@@ -7,6 +7,7 @@
 #include "trainer.hpp"
 
 #include "common/gemm_choice.hpp"
+#include "common/report_choices.hpp"
 #include "common/study_options.hpp"
 #include "common/words.hpp"
 
@@ -82,7 +83,7 @@ struct Settings {
   double jitter = 0.5;
   bool flip = true;
   double rotation = 180;
-  double feature_noise = 0.5;
+  double feature_noise = 1;
   // spot branch
   SpotEncoder spot_encoder = SpotEncoder::attention;
   Index depth = 2;
@@ -92,8 +93,8 @@ struct Settings {
   Index projection = 256;
   bool standardise_expression = true;
   // loss
-  bool normalize = false;
-  double temperature = 1;
+  bool normalize = true;
+  double temperature = 0.2;
   bool learned_temperature = false;
   double image_weight = 0.5;
   double positive_radius = 0;
@@ -103,10 +104,10 @@ struct Settings {
   Sentences sentences = Sentences::section;
   Index patience = 15;
   common::Optimiser optimiser = common::Optimiser::adam;
-  double learning_rate = 1e-4;
+  double learning_rate = 3e-4;
   double weight_decay = 1e-3;
   double clip_norm = 0;
-  double dropout = 0;
+  double dropout = 0.3;
   Index folds = 4;
   Index members = 1;
   std::uint64_t seed = 1;
@@ -118,8 +119,7 @@ struct Settings {
   bool calibrate = true;
   std::vector<std::string> compat;
   // how
-  std::vector<std::string> show;
-  Index domains = 0;
+  study::ReportChoices report;
   int threads = 0;
   common::Gemm gemm = common::Gemm::automatic;
   eosin::MathMode math = eosin::MathMode::full;
