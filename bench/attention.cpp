@@ -1,5 +1,5 @@
-// Multi-head self-attention, forward and backward, 8 heads of 64, one sentence of n spots: 4,096 beside PyTorch's scaled
-// dot-product attention, 16,384 for the memory. Counters:
+// Multi-head self-attention, forward and backward, 8 heads of 64, one sentence of n spots: 4,096 beside PyTorch's
+// scaled dot-product attention, 16,384 for the memory. Counters:
 //   forward, backward   seconds (medians)
 //   rate                operations per second, 4 n^2 512 forward and 10 n^2 512 backward
 //   scratch             bytes of workspace: everything but Q, K, V, O, log sums and the gradients

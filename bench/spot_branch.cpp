@@ -6,9 +6,9 @@
 
 #include "support.hpp"
 
-#include <mclstexp/model.hpp>
 #include <eosin/layers/lazy_embedding.hpp>
 #include <eosin/optim/adam.hpp>
+#include <mclstexp/model.hpp>
 
 #include <benchmark/benchmark.h>
 
@@ -27,9 +27,8 @@ void spot_branch(benchmark::State& state, const Backend& backend, bool lazy) {
   if (lazy) options.position = mclstexp::Position::none;
   mclstexp::Model<float> model(options);
   model.parameters().allocate(context, 1);
-  const eosin::optim::AdamOptions adam{.learning_rate = 1e-4,
-                                       .weight_decay = 1e-3,
-                                       .decay = eosin::optim::WeightDecay::coupled};
+  const eosin::optim::AdamOptions adam{
+      .learning_rate = 1e-4, .weight_decay = 1e-3, .decay = eosin::optim::WeightDecay::coupled};
   eosin::optim::Adam<float> optimiser(model.parameters(), adam);
   std::vector<eosin::layers::LazyEmbedding<float>> tables;
   if (lazy)
@@ -80,9 +79,8 @@ void spot_branch(benchmark::State& state, const Backend& backend, bool lazy) {
 const bool registered = [] {
   for (const Backend& backend : backends())
     for (const bool lazy : {false, true})
-      benchmark::RegisterBenchmark(
-          (std::string("spot_branch/") + (lazy ? "lazy/" : "compact/") + backend.name).c_str(),
-          [&backend, lazy](benchmark::State& state) { spot_branch(state, backend, lazy); })
+      benchmark::RegisterBenchmark((std::string("spot_branch/") + (lazy ? "lazy/" : "compact/") + backend.name).c_str(),
+                                   [&backend, lazy](benchmark::State& state) { spot_branch(state, backend, lazy); })
           ->UseManualTime()
           ->Iterations(40)
           ->Unit(benchmark::kMillisecond);

@@ -61,10 +61,10 @@ struct ModelOptions {
 /// Spots with the features of their patches, row by row.
 template <class T>
 struct Batch {
-  MatrixView<const T> expression;         ///< [n x genes]
-  MatrixView<const Index> positions;      ///< [n x 2]: rows of the tables, or coordinates; empty for Position::none
-  std::span<const Index> offsets;         ///< sentences: ascending, first 0, last n
-  MatrixView<const T> image_features;     ///< [n x image_features]
+  MatrixView<const T> expression;      ///< [n x genes]
+  MatrixView<const Index> positions;   ///< [n x 2]: rows of the tables, or coordinates; empty for Position::none
+  std::span<const Index> offsets;      ///< sentences: ascending, first 0, last n
+  MatrixView<const T> image_features;  ///< [n x image_features]
   eosin::losses::PositivePairs positives{};
 };
 
@@ -111,8 +111,7 @@ class Model {
     eosin::require_size("mclstexp::Model", "expression", "columns", expression.cols(), options_.genes, "genes");
     input_.resize(n, options_.genes);
     eosin::ops::copy<T>(context, expression, input_.view());
-    if (options_.position != Position::none)
-      eosin::require_shape("mclstexp::Model", "positions", positions, n, 2);
+    if (options_.position != Position::none) eosin::require_shape("mclstexp::Model", "positions", positions, n, 2);
     if (options_.position == Position::sinusoidal) {
       eosin::ops::add_sinusoidal_position<T>(context, positions, options_.sinusoidal, input_.view());
     } else if (tables_) {
@@ -172,8 +171,7 @@ class Model {
     const bool below = encoder_.depth() > 0 || tables_ || !outputs.d_expression.empty();
     const auto dx = below ? rows_or_scratch(outputs.d_expression, options_.genes) : MatrixView<T>();
     spot_head_.backward(context, encoded(), d_spots, dx, spot_cache_, mode);
-    if (encoder_.depth() > 0)
-      encoder_.backward(context, input_.view(), batch.offsets, dx, dx, encoder_cache_, mode);
+    if (encoder_.depth() > 0) encoder_.backward(context, input_.view(), batch.offsets, dx, dx, encoder_cache_, mode);
     if (tables_) {
       tables_->x.backward(context, rows_[0], dx, mode);
       tables_->y.backward(context, rows_[1], dx, mode);

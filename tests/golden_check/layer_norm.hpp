@@ -34,8 +34,8 @@ void check_layer_norm(const GoldenCase& golden, Comparison& comparison) {
   Parameters<T> parameters;
   const bool affine = golden.config.at("affine").get<bool>();
   // The case says `weight` where a module of a model says NAME.weight.
-  layers::LayerNorm<T> layer(parameters, "norm", x.cols(), {.eps = golden.config.at("eps").get<double>(),
-                                                            .affine = affine});
+  layers::LayerNorm<T> layer(parameters, "norm", x.cols(),
+                             {.eps = golden.config.at("eps").get<double>(), .affine = affine});
   parameters.allocate(context, 0);
   if (affine)
     for (const char* name : {"weight", "bias"}) {

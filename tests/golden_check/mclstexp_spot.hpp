@@ -28,8 +28,8 @@ inline mclstexp::ModelOptions mclstexp_options(const nlohmann::json& config) {
   } else if (position == "sinusoidal") {
     options.position = mclstexp::Position::sinusoidal;
     options.sinusoidal.base = config.at("position_base").get<double>();
-    options.sinusoidal.layout = config.at("position_layout") == "split" ? ops::SinusoidalLayout::split
-                                                                        : ops::SinusoidalLayout::sum;
+    options.sinusoidal.layout =
+        config.at("position_layout") == "split" ? ops::SinusoidalLayout::split : ops::SinusoidalLayout::sum;
   } else if (position == "none") {
     options.position = mclstexp::Position::none;
   } else {
@@ -61,8 +61,8 @@ void check_mclstexp_spot(const GoldenCase& golden, Comparison& comparison) {
   load_parameters(golden, parameters);
   const mclstexp::Batch<T> batch{expression, std::as_const(positions).view(), offsets, features};
 
-  Matrix<T> spots(n, model.options().projection), images(n, model.options().projection), d_expression(n, expression.cols()),
-      d_features(n, features.cols());
+  Matrix<T> spots(n, model.options().projection), images(n, model.options().projection),
+      d_expression(n, expression.cols()), d_features(n, features.cols());
   const double loss = model.step(context, batch, layers::GradientMode::overwrite,
                                  {spots.view(), images.view(), d_expression.view(), d_features.view()});
   comparison.check("loss", loss);

@@ -1,6 +1,7 @@
 #pragma once
 
-// Parameters that a case gives by a rule instead of storing them, and the norms that stand for tensors too large to store.
+// Parameters that a case gives by a rule instead of storing them, and the norms that stand for tensors too large to
+// store.
 
 #include <eosin/core/parameters.hpp>
 

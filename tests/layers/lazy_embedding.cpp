@@ -54,9 +54,9 @@ constexpr auto coupled = optim::WeightDecay::coupled, decoupled = optim::WeightD
 
 TEST_CASE_TEMPLATE("layers::LazyEmbedding: what is read, and the table after finish(), have the bits of dense Adam", T,
                    float, double) {
-  for (const auto& options : {optim::AdamOptions{.weight_decay = 1e-2, .decay = coupled},
-                              optim::AdamOptions{.weight_decay = 0}, optim::AdamOptions{.weight_decay = 0.1,
-                                                                                        .decay = decoupled}}) {
+  for (const auto& options :
+       {optim::AdamOptions{.weight_decay = 1e-2, .decay = coupled}, optim::AdamOptions{.weight_decay = 0},
+        optim::AdamOptions{.weight_decay = 0.1, .decay = decoupled}}) {
     Pair<T> pair(options, true);
     for (std::uint64_t t = 0; t < 30; ++t) pair.step(t);
     CHECK(pair.equal());

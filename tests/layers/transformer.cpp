@@ -57,7 +57,8 @@ TEST_CASE("layers::Transformer: golden cases in double and in float") {
 
 TEST_CASE("layers::Transformer: six-point differences, with and without bias, output layer and dropout") {
   for (const double rate : {0.0, 0.3})
-    for (const auto& options : {small_options(6, 2, 2, 5), small_options(4, 2, 2, 4, true), small_options(4, 2, 2, 3)}) {
+    for (const auto& options :
+         {small_options(6, 2, 2, 5), small_options(4, 2, 2, 4, true), small_options(4, 2, 2, 3)}) {
       CAPTURE(rate);
       Fixture<double> f(2, options, {0, 3, 3, 5});
       f.dropout = {.rate = rate, .seed = 1, .stream = 4};
@@ -90,8 +91,8 @@ TEST_CASE("layers::Transformer: gradient modes, names") {
 }
 
 TEST_CASE("layers::Transformer: the same bits on any number of threads, in float, with dropout") {
-  Fixture<float> one(2, small_options(40, 4, 8, 50), {0, 210, 260}, 1), three(2, small_options(40, 4, 8, 50),
-                                                                             {0, 210, 260}, 3);
+  Fixture<float> one(2, small_options(40, 4, 8, 50), {0, 210, 260}, 1),
+      three(2, small_options(40, 4, 8, 50), {0, 210, 260}, 3);
   for (auto* f : {&one, &three}) {
     f->dropout = {.rate = 0.1, .seed = 2};
     f->value();

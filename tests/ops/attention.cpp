@@ -96,11 +96,9 @@ TEST_CASE_TEMPLATE("ops::attention: blocks, tails and ragged sentences equal the
     std::vector<Index> offsets;
     double spread;
   };
-  const Case cases[] = {{1, 1, {0, 1}, 1},           {2, 3, {0, 5}, 1},
-                        {3, 16, {0, 0, 7, 7, 30}, 1}, {1, 17, {0, 192}, 1},
-                        {2, 8, {0, 193, 200}, 1},     {1, 5, {0, 100, 700}, 1},
-                        {8, 64, {0, 50, 90}, 1},      {2, 32, {0, 450}, 6},
-                        {1, 7, {0, 1700}, 1}};
+  const Case cases[] = {{1, 1, {0, 1}, 1},       {2, 3, {0, 5}, 1},        {3, 16, {0, 0, 7, 7, 30}, 1},
+                        {1, 17, {0, 192}, 1},    {2, 8, {0, 193, 200}, 1}, {1, 5, {0, 100, 700}, 1},
+                        {8, 64, {0, 50, 90}, 1}, {2, 32, {0, 450}, 6},     {1, 7, {0, 1700}, 1}};
   for (const auto& c : cases) {
     CAPTURE(c.width);
     CAPTURE(c.offsets.back());
@@ -145,7 +143,9 @@ TEST_CASE("ops::attention: a sentence alone gives the same bits, as do any numbe
   for (std::size_t s = 1; s < offsets.size(); ++s) {
     const Index begin = offsets[s - 1], length = offsets[s] - begin;
     Problem<float> alone(2, 12, {0, length});
-    const auto rows = [&](const Matrix<float>& m) { return testing::copy_of<float>(m.view().middle_rows(begin, length)); };
+    const auto rows = [&](const Matrix<float>& m) {
+      return testing::copy_of<float>(m.view().middle_rows(begin, length));
+    };
     alone.q = rows(together.q);
     alone.k = rows(together.k);
     alone.v = rows(together.v);
@@ -220,8 +220,8 @@ TEST_CASE("ops::attention: large logits, NaN, no rows, errors") {
   p.offsets = {0, 4, 3, 6};
   CHECK_THROWS_WITH_AS(p.forward(context), "attention: offsets descend at sentence 1", ValueError);
   p.offsets = {0, 5};
-  CHECK_THROWS_WITH_AS(p.forward(context),
-                       "attention: offsets must begin with 0 and end with the number of rows, 6", ValueError);
+  CHECK_THROWS_WITH_AS(p.forward(context), "attention: offsets must begin with 0 and end with the number of rows, 6",
+                       ValueError);
   p.offsets = {0, 6};
   p.heads = 3;
   CHECK_THROWS_WITH_AS(p.forward(context), "attention: q has 8 columns, which 3 heads do not divide", ValueError);

@@ -32,7 +32,7 @@ TEST_CASE("ops::dropout: nested places differ, errors") {
   CHECK(key.at(1).at(0).stream != key.at(0).at(1).stream);
   CpuContext context({.threads = 1});
   Matrix<double> x(2, 3), y(2, 3), wide(2, 4);
-  CHECK_THROWS_WITH_AS(ops::dropout<double>(context, {.rate = 1}, x, y.view()),
-                       "dropout: the rate must be in [0, 1)", ValueError);
+  CHECK_THROWS_WITH_AS(ops::dropout<double>(context, {.rate = 1}, x, y.view()), "dropout: the rate must be in [0, 1)",
+                       ValueError);
   CHECK_THROWS_AS(ops::dropout<double>(context, {}, x, wide.view()), ShapeError);
 }

@@ -24,7 +24,8 @@ TEST_CASE("ops::add_sinusoidal_position: both layouts, odd widths, negative coor
   CHECK(split(0, 4) == doctest::Approx(std::cos(-3.0)));
   ops::add_sinusoidal_position<double>(context, positions, {.layout = ops::SinusoidalLayout::sum, .base = 100},
                                        sum.view());
-  CHECK(sum(0, 4) == doctest::Approx(std::sin(7 * std::pow(100.0, -4.0 / 5)) + std::sin(-3 * std::pow(100.0, -4.0 / 5))));
+  CHECK(sum(0, 4) ==
+        doctest::Approx(std::sin(7 * std::pow(100.0, -4.0 / 5)) + std::sin(-3 * std::pow(100.0, -4.0 / 5))));
   for (Index c = 0; c < 5; ++c) CHECK(sum(0, c) == doctest::Approx(sum(1, c)));
   Matrix<double> three(3, 5);
   CHECK_THROWS_AS(ops::add_sinusoidal_position<double>(context, positions, {}, three.view()), ShapeError);

@@ -5,8 +5,9 @@
 //   y_n += E_{rows[n]},      dE_r = sum over n with rows[n] = r of dy_n
 //
 // CompactRows numbers the values that the data can use, so that a table of coordinates up to 65,535 of which 34 occur
-// has 34 rows. Rows that exist and that a batch does not use have gradient 0, and an optimiser moves them (weight decay,
-// momentum). LazyEmbedding (lazy_embedding.hpp) is for tables too large for that. Name as in PyTorch: NAME.weight.
+// has 34 rows. Rows that exist and that a batch does not use have gradient 0, and an optimiser moves them (weight
+// decay, momentum). LazyEmbedding (lazy_embedding.hpp) is for tables too large for that. Name as in PyTorch:
+// NAME.weight.
 
 #include <eosin/core/parameters.hpp>
 #include <eosin/layers/gradient_mode.hpp>

@@ -8,7 +8,8 @@
 // towards 0 by about the learning rate. These steps depend on the row's own state alone, so they can wait: each row
 // remembers how far it is, and the steps it missed are replayed, with the rates they had, before it is next read. The
 // table then holds, to the bit, what Adam over the dense table holds. `decay_unused = false` leaves unused rows where
-// they are instead (as PyTorch's SparseAdam does): another optimiser, without the replay. docs/derivations/embeddings.md
+// they are instead (as PyTorch's SparseAdam does): another optimiser, without the replay.
+// docs/derivations/embeddings.md
 //
 // The table is no part of Parameters: values, moments and progress of the rows are its own. Call finish() before values
 // or moments are read from outside (a checkpoint).
@@ -146,8 +147,8 @@ class LazyEmbedding {
 
   LazyEmbeddingOptions options_;
   Matrix<T> values_, first_, second_, gradient_;
-  std::vector<Index> done_;   // steps that a row has made
-  std::vector<Index> slot_;   // place among the used rows, or -1
+  std::vector<Index> done_;  // steps that a row has made
+  std::vector<Index> slot_;  // place among the used rows, or -1
   std::vector<Index> used_, slots_;
   std::vector<double> rates_;  // of the steps after first_rate_
   std::vector<optim::AdamUpdate<T>> updates_;

@@ -56,9 +56,7 @@ class Linear {
   VectorView<const T, Space> bias() const {
     return bias_ ? std::as_const(*parameters_).value(*bias_) : VectorView<const T, Space>();
   }
-  VectorView<T, Space> bias_gradient() const {
-    return bias_ ? parameters_->gradient(*bias_) : VectorView<T, Space>();
-  }
+  VectorView<T, Space> bias_gradient() const { return bias_ ? parameters_->gradient(*bias_) : VectorView<T, Space>(); }
 
   template <Context C>
   void forward(C& context, MatrixView<const T, Space> x, MatrixView<T, Space> y) const {

@@ -82,9 +82,8 @@ class SelfAttention {
 
   /// dx from dy; dx must not be dy.
   template <Context C>
-  void backward(C& context, MatrixView<const T, Space> x, std::span<const Index> offsets,
-                MatrixView<const T, Space> dy, MatrixView<T, Space> dx, Cache& cache, GradientMode mode,
-                const ops::DropoutKey& dropout = {}) const {
+  void backward(C& context, MatrixView<const T, Space> x, std::span<const Index> offsets, MatrixView<const T, Space> dy,
+                MatrixView<T, Space> dx, Cache& cache, GradientMode mode, const ops::DropoutKey& dropout = {}) const {
     const Index n = x.rows(), inner = heads_ * width_;
     auto& workspace = context.workspace();
     const auto mark = workspace.mark();

@@ -59,8 +59,8 @@ class Transformer {
 
   /// dx from dy, both [n x size]; dx may be dy. Uses the cache as scratch: one backward per forward.
   template <Context C>
-  void backward(C& context, MatrixView<const T, Space> x, std::span<const Index> offsets,
-                MatrixView<const T, Space> dy, MatrixView<T, Space> dx, Cache& cache, GradientMode mode) const {
+  void backward(C& context, MatrixView<const T, Space> x, std::span<const Index> offsets, MatrixView<const T, Space> dy,
+                MatrixView<T, Space> dx, Cache& cache, GradientMode mode) const {
     require_shape("Transformer", "dx", dx, x.rows(), x.cols());
     if (dx.data() != dy.data()) ops::copy<T>(context, dy, dx);
     for (std::size_t b = blocks_.size(); b-- > 0;)

@@ -57,8 +57,8 @@ class TransformerBlock {
         attention_(parameters, names.qkv, names.output, options.attention),
         feed_forward_norm_(parameters, names.feed_forward_norm, options.attention.size,
                            {.eps = options.layer_norm_eps}),
-        feed_forward_(parameters, names.feed_forward_in, names.feed_forward_out, options.attention.size,
-                      options.hidden, options.attention.start) {}
+        feed_forward_(parameters, names.feed_forward_in, names.feed_forward_out, options.attention.size, options.hidden,
+                      options.attention.start) {}
 
   Index size() const { return attention_norm_.size(); }
 
@@ -82,8 +82,8 @@ class TransformerBlock {
 
   /// dx from dy; dx may be dy. Uses the cache as scratch: one backward per forward.
   template <Context C>
-  void backward(C& context, MatrixView<const T, Space> x, std::span<const Index> offsets,
-                MatrixView<const T, Space> dy, MatrixView<T, Space> dx, Cache& cache, GradientMode mode) const {
+  void backward(C& context, MatrixView<const T, Space> x, std::span<const Index> offsets, MatrixView<const T, Space> dy,
+                MatrixView<T, Space> dx, Cache& cache, GradientMode mode) const {
     const auto mark = context.workspace().mark();
     const auto d_input = context.workspace().template take<T>(x.rows(), size());
     feed_forward_.backward(context, cache.feed_forward_input.view(), dy, d_input, cache.feed_forward, mode,

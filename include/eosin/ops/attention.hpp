@@ -7,8 +7,8 @@
 //
 // Q, K, V, O are [n x heads k]; head j has columns j k .. (j+1) k - 1. Sentence s is rows offsets[s] .. offsets[s+1]-1
 // of all four, and may be empty. No sentence-by-sentence matrix exists: S is computed block by block, the softmax
-// being corrected as larger entries appear. Forward leaves O and L = log sum exp S per row and head, from which backward
-// recomputes P = exp(S - L).
+// being corrected as larger entries appear. Forward leaves O and L = log sum exp S per row and head, from which
+// backward recomputes P = exp(S - L).
 //
 //   D = rowsum(dO * O),   dP = dO V^T,   dS = P * (dP - D)
 //   dV = P^T dO,   dQ = scale dS K,   dK = scale dS^T Q            (docs/derivations/attention.md)
@@ -67,9 +67,9 @@ inline void check_offsets(const char* function, std::span<const Index> offsets, 
 template <class T>
 Index check_heads(const char* function, MatrixView<const T> q, MatrixView<const T> k, MatrixView<const T> v,
                   Index heads) {
-  require_value(heads >= 1 && q.cols() % heads == 0, function,
-                "q has " + std::to_string(q.cols()) + " columns, which " + std::to_string(heads) +
-                    " heads do not divide");
+  require_value(
+      heads >= 1 && q.cols() % heads == 0, function,
+      "q has " + std::to_string(q.cols()) + " columns, which " + std::to_string(heads) + " heads do not divide");
   require_shape(function, "k", k, q.rows(), q.cols());
   require_shape(function, "v", v, q.rows(), q.cols());
   return q.cols() / heads;
@@ -370,8 +370,7 @@ void attention(CpuContext& context, MatrixView<const std::type_identity_t<T>> q,
     own[worker] = detail::AttentionForward<T>(workspace, width, longest);
   context.pool().run(tasks.size() * heads, [&](Index index, int worker) {
     const Index head = index % heads;
-    detail::attention_task<T>(own[worker], tasks[index / heads], head, q, k, v, scale, out,
-                              log_sums.row(head));
+    detail::attention_task<T>(own[worker], tasks[index / heads], head, q, k, v, scale, out, log_sums.row(head));
   });
 }
 
@@ -405,9 +404,8 @@ void attention_backward(CpuContext& context, MatrixView<const std::type_identity
         const T* value = detail::head_of(out, r, 1, head, width).data();
         const T* upstream = detail::head_of(d_out, r, 1, head, width).data();
         math::Pack<T> sum(T(0));
-        math::for_each_pack<T>(0, width, [&](auto lanes) {
-          sum = math::multiply_add(lanes.load(value), lanes.load(upstream), sum);
-        });
+        math::for_each_pack<T>(
+            0, width, [&](auto lanes) { sum = math::multiply_add(lanes.load(value), lanes.load(upstream), sum); });
         T total = 0;
         for (Index i = 0; i < math::Pack<T>::size; ++i) total += sum.lanes[i];
         inner(head, r) = total;
@@ -429,8 +427,8 @@ void attention_backward(CpuContext& context, MatrixView<const std::type_identity
     const auto& task = tasks[index / heads];
     const Index head = index % heads;
     const auto target = task.part == 0 ? d_q : copies.middle_rows((task.part - 1) * n, n);
-    detail::attention_backward_task<T>(own[worker], task, head, q, k, v, scale,
-                                       log_sums.row(head), std::as_const(inner).row(head), d_out, target, d_k, d_v);
+    detail::attention_backward_task<T>(own[worker], task, head, q, k, v, scale, log_sums.row(head),
+                                       std::as_const(inner).row(head), d_out, target, d_k, d_v);
   });
   // The parts of dQ, in their order.
   for (Index i = 0; i < tasks.size(); ++i) {
@@ -442,8 +440,7 @@ void attention_backward(CpuContext& context, MatrixView<const std::type_identity
       for (Index r = begin; r < end; ++r) {
         const T* from = copy.row(r).data();
         T* to = target.row(r).data();
-        math::for_each_pack<T>(0, q.cols(),
-                               [&](auto lanes) { lanes.store(to, lanes.load(to) + lanes.load(from)); });
+        math::for_each_pack<T>(0, q.cols(), [&](auto lanes) { lanes.store(to, lanes.load(to) + lanes.load(from)); });
       }
     });
   }

@@ -6,9 +6,9 @@
 // the operands ends in the padding of C alone.
 //
 // C is computed in tiles of 6 rows x 4 registers (x 2 where a processor has 16 of them), whose sums stay in registers
-// along the whole inner length; the order of every sum is that of the inner index. A row of a tile reads one number of A
-// and broadcasts it. With AVX-512 a tile is 24 sums, 4 loads and 6 broadcasts per 24 multiplications, which comes close
-// to the peak from the second-level cache; 8 x 2 lost a quarter to the loads.
+// along the whole inner length; the order of every sum is that of the inner index. A row of a tile reads one number of
+// A and broadcasts it. With AVX-512 a tile is 24 sums, 4 loads and 6 broadcasts per 24 multiplications, which comes
+// close to the peak from the second-level cache; 8 x 2 lost a quarter to the loads.
 
 #include <eosin/math/pack.hpp>
 
@@ -54,14 +54,11 @@ inline void product_tile(Index inner, Block<const T> a, Block<const T> b, Block<
   constexpr std::size_t packs = sizeof...(C);
   Pack sums[sizeof...(R) * packs];
   const auto each = [&](auto&& body) EOSIN_ALWAYS_INLINE {
-    const auto row = [&](auto r) EOSIN_ALWAYS_INLINE {
-      (body(r, std::integral_constant<std::size_t, C>{}), ...);
-    };
+    const auto row = [&](auto r) EOSIN_ALWAYS_INLINE { (body(r, std::integral_constant<std::size_t, C>{}), ...); };
     (row(std::integral_constant<std::size_t, R>{}), ...);
   };
-  const auto lanes = [](std::size_t pack) EOSIN_ALWAYS_INLINE {
-    return math::FullLanes<T>{static_cast<Index>(pack) * Pack::size};
-  };
+  const auto lanes = [](std::size_t pack)
+                         EOSIN_ALWAYS_INLINE { return math::FullLanes<T>{static_cast<Index>(pack) * Pack::size}; };
   each([&](auto r, auto k) EOSIN_ALWAYS_INLINE {
     if constexpr (Add) {
       sums[r * packs + k] = lanes(k).load(c.data + static_cast<Index>(r()) * c.stride);
@@ -81,9 +78,8 @@ inline void product_tile(Index inner, Block<const T> a, Block<const T> b, Block<
     left += TransposeA ? a.stride : 1;
     right += b.stride;
   }
-  each([&](auto r, auto k) EOSIN_ALWAYS_INLINE {
-    lanes(k).store(c.data + static_cast<Index>(r()) * c.stride, sums[r * packs + k]);
-  });
+  each([&](auto r, auto k)
+           EOSIN_ALWAYS_INLINE { lanes(k).store(c.data + static_cast<Index>(r()) * c.stride, sums[r * packs + k]); });
 }
 
 template <bool TransposeA, bool Add, Index Packs, class T>
@@ -97,8 +93,8 @@ void product_columns(Index rows, Index inner, Block<const T> a, Block<const T> b
   for (; row < rows; row += block_rows) tile(row, std::make_index_sequence<block_rows>());
 }
 
-/// C [rows x cols] = op(A) [rows x inner] B [inner x cols], added to C where Add. rows is a multiple of block_rows, cols
-/// of block_columns<T>.
+/// C [rows x cols] = op(A) [rows x inner] B [inner x cols], added to C where Add. rows is a multiple of block_rows,
+/// cols of block_columns<T>.
 template <bool TransposeA, bool Add, class T>
 void block_product(Index rows, Index cols, Index inner, Block<const T> a, Block<const T> b, Block<T> c) {
   constexpr Index width = math::Pack<T>::size;

@@ -103,10 +103,9 @@ template <class T>
 void layer_norm_backward(CpuContext& context, MatrixView<const std::type_identity_t<T>> x,
                          VectorView<const std::type_identity_t<T>> mean,
                          VectorView<const std::type_identity_t<T>> inverse_deviation,
-                         VectorView<const std::type_identity_t<T>> weight,
-                         MatrixView<const std::type_identity_t<T>> dy, MatrixView<T> dx,
-                         VectorView<std::type_identity_t<T>> d_weight, VectorView<std::type_identity_t<T>> d_bias,
-                         const LayerNormBackwardOptions& options = {}) {
+                         VectorView<const std::type_identity_t<T>> weight, MatrixView<const std::type_identity_t<T>> dy,
+                         MatrixView<T> dx, VectorView<std::type_identity_t<T>> d_weight,
+                         VectorView<std::type_identity_t<T>> d_bias, const LayerNormBackwardOptions& options = {}) {
   const char* const name = "layer_norm_backward";
   const Index rows = x.rows(), cols = x.cols();
   require_shape(name, "dy", dy, rows, cols);

@@ -166,8 +166,7 @@ class Vit {
 
   template <class View>
   static auto as_matrix(View values, Index rows) {
-    return MatrixView<std::remove_pointer_t<decltype(values.data())>, Space>(values.data(), rows,
-                                                                             values.size() / rows);
+    return MatrixView<std::remove_pointer_t<decltype(values.data())>, Space>(values.data(), rows, values.size() / rows);
   }
   MatrixView<const T, Space> patch_weight() const {
     return as_matrix(std::as_const(*parameters_).value(patch_weight_), options_.size);
