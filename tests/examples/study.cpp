@@ -25,7 +25,7 @@ struct Folder {
   std::filesystem::path path;
 };
 
-/// Samples A and B with nine spots each, features of their own, an annotation of B; images where `picture` is not empty.
+/// Samples A and B with nine spots and a feature file each, an annotation of B; images where `picture` is not empty.
 void write_samples(const std::filesystem::path& folder, const std::string& picture) {
   std::string manifest = "sample,patient,counts,spots,image,features,composition,annotation\n";
   if (!picture.empty()) eosin::io::write_file(folder / "image.png", picture);
@@ -43,8 +43,8 @@ void write_samples(const std::filesystem::path& folder, const std::string& pictu
     eosin::io::write_file(folder / (name + "-spots.tsv"), spots);
     eosin::io::write_file(folder / (name + "-features.csv"), features);
     manifest += name + "," + name + "," + name + ".tsv," + name + "-spots.tsv," +
-                (picture.empty() ? "" : "image.png") + "," + name + "-features.csv,," + (name == "B" ? "labels.tsv" : "") +
-                "\n";
+                (picture.empty() ? "" : "image.png") + "," + name + "-features.csv,," +
+                (name == "B" ? "labels.tsv" : "") + "\n";
   }
   eosin::io::write_file(folder / "labels.tsv", "x\ty\tlabel\n4\t7\tcore\n6\t9\tedge\n");
   eosin::io::write_file(folder / "samples.csv", manifest);
