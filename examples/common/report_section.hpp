@@ -614,7 +614,8 @@ class SectionDrawing {
       const auto& [x, y] = frame_.points()[at(spot)];
       out += "<circle class=\"mark\" cx=\"" + plain(x, 0) + "\" cy=\"" + plain(y, 0) + "\" r=\"" +
              plain(radius, 0) + "\"/><text class=\"mark\" x=\"" + plain(x, 0) + "\" y=\"" +
-             plain(y + 0.36 * radius, 0) + "\" font-size=\"" + plain(1.05 * radius, 0) + "\">" + count(static_cast<Index>(k) + 1) + "</text>";
+             plain(y + 0.36 * radius, 0) + "\" font-size=\"" + plain(1.05 * radius, 0) + "\">" +
+             count(static_cast<Index>(k) + 1) + "</text>";
     }
     return out + "</svg></figure>\n";
   }
@@ -623,8 +624,8 @@ class SectionDrawing {
     if (s_.retrieval.empty()) return {};
     std::string out =
         "<h3>Retrieved spots</h3>\n<p class=\"lead\">Some spots of this section, spread over it, and the training "
-        "spots that the model finds nearest to them, whose expression it averages. The patch of the test spot is framed; "
-        "below the others their section, spot and cosine similarity.</p>\n<div class=\"grid retrieval\">\n" +
+        "spots that the model finds nearest to them, whose expression it averages. The patch of the test spot is "
+        "framed; below the others their section, spot and cosine similarity.</p>\n<div class=\"grid retrieval\">\n" +
         retrieval_map();
     Index number = 0;
     for (const RetrievalExample& example : s_.retrieval) {
