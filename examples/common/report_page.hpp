@@ -58,6 +58,7 @@ display:flex;flex-direction:column}
 .pair{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:12px;align-items:start}
 .single .pair{grid-template-columns:minmax(0,1fr)}
 .retrieval{grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));align-items:start}
+.retrieval .where{grid-row:span 3}
 .patches{display:grid;grid-template-columns:repeat(auto-fill,minmax(84px,1fr));gap:12px 10px}
 .patches>div{min-width:0;overflow-wrap:anywhere}
 .patch{display:block;width:100%;aspect-ratio:1;object-fit:cover;border-radius:7px;background:var(--map)}
@@ -145,7 +146,7 @@ border:1px solid var(--line);border-radius:8px;padding:6px 12px}
 footer{margin:3.6rem 0 2.6rem;padding-top:1rem;border-top:1px solid var(--line);font-size:.86rem;color:var(--faint)}
 @media (max-width:1000px){.overview>.wide{grid-column:1/-1}.explorer .tick,.explorer .label{font-size:16px}
 .overview{grid-template-columns:repeat(2,minmax(0,1fr))}
-.genes{grid-template-columns:minmax(0,1fr)}}
+.genes,.retrieval{grid-template-columns:minmax(0,1fr)}.retrieval .where{grid-row:auto}}
 @media (max-width:720px){main,.top{padding:0 20px}.top{padding-top:30px}h1{font-size:1.8rem}h2{font-size:1.35rem}
 th,td{padding:7px 7px}th:first-child,td:first-child{padding-left:14px}th:last-child,td:last-child{padding-right:14px}
 table{font-size:.84rem}thead th{font-size:.78rem;min-width:0}thead th:first-child{min-width:8em}

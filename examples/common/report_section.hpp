@@ -1,8 +1,8 @@
 #pragma once
 
 // One test section: the tissue, how well each gene is predicted, maps of predicted beside measured expression for the
-// best, median and worst genes and for chosen ones, a selector for all genes, maps of the composition, and what the model
-// retrieved. Spatial domains stand beside the annotation where there is one.
+// best, median and worst genes and for chosen ones, a selector for all genes, maps of the composition, spatial domains
+// beside the annotation where there is one, and what the model retrieved.
 
 #include "common/report_charts.hpp"
 #include "common/report_data.hpp"
@@ -591,7 +591,8 @@ class SectionDrawing {
       out += "</div>\n";
     }
     out += std::string("<div class=\"grid overview") + (annotated ? "" : " two") + "\">\n";
-    if (annotated) out += map("Annotation", counted(static_cast<Index>(d.labels.size()), "label", "labels"), d.annotation);
+    if (annotated)
+      out += map("Annotation", counted(static_cast<Index>(d.labels.size()), "label", "labels"), d.annotation);
     out += map("Measured", annotated ? figures(d.measured_with_annotation) : "", d.measured) +
            map("Predicted", annotated ? figures(d.predicted_with_annotation) : "", d.predicted);
     return out + "</div>\n";
@@ -611,9 +612,10 @@ class SectionDrawing {
     for (std::size_t k = 0; k < s_.retrieval.size(); ++k) {
       const auto spot = std::find(s_.spots.begin(), s_.spots.end(), s_.retrieval[k].spot) - s_.spots.begin();
       const auto& [x, y] = frame_.points()[at(spot)];
-      out += "<circle class=\"mark\" cx=\"" + plain(x, 0) + "\" cy=\"" + plain(y, 0) + "\" r=\"" + plain(radius, 0) +
-             "\"/><text class=\"mark\" x=\"" + plain(x, 0) + "\" y=\"" + plain(y + 0.36 * radius, 0) +
-             "\" font-size=\"" + plain(1.05 * radius, 0) + "\">" + count(static_cast<Index>(k) + 1) + "</text>";
+      out += "<circle class=\"mark\" cx=\"" + plain(x, 0) + "\" cy=\"" + plain(y, 0) + "\" r=\"" +
+             plain(radius, 0) + "\"/><text class=\"mark\" x=\"" + plain(x, 0) + "\" y=\"" +
+             plain(y + 0.36 * radius, 0) + "\" font-size=\"" + plain(1.05 * radius, 0) + "\">" +
+             count(static_cast<Index>(k) + 1) + "</text>";
     }
     return out + "</svg></figure>\n";
   }
@@ -621,15 +623,16 @@ class SectionDrawing {
   std::string retrieval() const {
     if (s_.retrieval.empty()) return {};
     std::string out =
-        "<h3>Retrieved spots</h3>\n<p class=\"lead\">Some spots of this section, spread over it, and the training spots "
-        "that the model finds nearest to them, whose expression it averages. The patch of the test spot is framed; below "
-        "the others their section, spot and cosine similarity.</p>\n<div class=\"grid retrieval\">\n" +
+        "<h3>Retrieved spots</h3>\n<p class=\"lead\">Some spots of this section, spread over it, and the training "
+        "spots that the model finds nearest to them, whose expression it averages. The patch of the test spot is "
+        "framed; below the others their section, spot and cosine similarity.</p>\n<div class=\"grid retrieval\">\n" +
         retrieval_map();
     Index number = 0;
     for (const RetrievalExample& example : s_.retrieval) {
       out += "<figure class=\"card\"><div class=\"head\"><h4>" + count(++number) + " \u00b7 " + escape(example.spot) +
              "</h4></div><div class=\"patches\"><div class=\"query\">" +
-             patch_html(example.patch, "Patch of test spot " + example.spot) + "<div class=\"small\">this spot</div></div>";
+             patch_html(example.patch, "Patch of test spot " + example.spot) +
+             "<div class=\"small\">this spot</div></div>";
       for (const auto& match : example.matches)
         out += "<div>" + patch_html(match.patch, "Patch of training spot " + match.label) + "<div class=\"small\">" +
                escape(match.label) + "<br/>" + fixed(match.similarity, 3) + "</div></div>";

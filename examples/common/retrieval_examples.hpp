@@ -1,7 +1,7 @@
 #pragma once
 
-// For a model that predicts by retrieval: some test spots with the training spots found nearest to them, as pictures for
-// the report.
+// For a model that predicts by retrieval: some test spots with the training spots found nearest to them, as pictures
+// for the report.
 
 #include "common/report_data.hpp"
 #include "common/study.hpp"

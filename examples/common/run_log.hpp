@@ -1,7 +1,7 @@
 #pragma once
 
-// What a training leaves in the folder of a run: log.jsonl with one JSON object per epoch, and the results, which do not
-// outlive the model they belong to.
+// What a training leaves in the folder of a run: log.jsonl with one JSON object per epoch, and the results, which do
+// not outlive the model they belong to.
 
 #include "common/report_data.hpp"
 

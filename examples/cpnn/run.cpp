@@ -196,8 +196,8 @@ void run(eosin::CpuContext& context, Settings settings, const std::string& comma
   results.begin = begin;
   results.choices = settings.choices;
   results.page.epochs = ensemble.epochs();
-  results.page.notes.push_back("Expression is ln(1 + 1e4 * count / library of the spot). Genes, prototypes, stopping and "
-                               "calibration come from training (and validation) sections only.");
+  results.page.notes.push_back("Expression is ln(1 + 1e4 * count / library of the spot). Genes, prototypes, stopping "
+                               "and calibration come from training (and validation) sections only.");
   results.quiet = settings.quiet;
   study::write_results(context, study, std::move(results));
 }

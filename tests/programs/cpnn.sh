@@ -374,6 +374,18 @@ works() {
 short=("${common[@]}" --epochs 3)
 works switch/projector-adapter "${short[@]}" --projector adapter
 works switch/projector-linear "${short[@]}" --projector linear --head-gain 1
+works switch/show "${short[@]}" --show G07,G21
+check switch/show-maps "no map of a chosen gene" grep -q '<h3>Chosen genes</h3>' out/report.html
+works switch/domains "${short[@]}" --domains 3
+check switch/domains-metrics "$(grep -A8 '"domains"' out/metrics.json | tr -d '\n')" grep -q '"predicted_with_measured"' out/metrics.json
+{
+  printf 'x\ty\tlabel\n'
+  for spot in 1,1,edge 2,2,undetermined 3,1,core 4,4,core 5,3,edge 8,5,core; do tr , '\t' <<<"$spot"; done
+} >data/labels.tsv
+sed '1s/$/,annotation/; 5s/$/,labels.tsv/; 2,4s/$/,/' data/samples.csv >data/annotated.csv
+works switch/annotation run --samples data/annotated.csv --train A,B,C --test D --hidden 8 --epochs 3
+check switch/annotation-labels "$(grep -A3 '"domains"' out/metrics.json | tr -d '\n')" \
+  test "$(grep -cE '"(domains": 2|annotated_spots": 5),' out/metrics.json)" = 2
 works switch/hidden "${short[@]}" --hidden 16,8,4
 works switch/prototype-mode "${short[@]}" --prototype-mode static
 works switch/prototypes-trained "${short[@]}" --prototype-mode trained --prototypes soft-labels
@@ -602,6 +614,8 @@ printf 'X1\nX2\n' >nothing.txt
 bad genes-without-match 'nothing.txt' "${short[@]}" --genes nothing.txt
 : >empty.txt
 bad genes-empty 'empty.txt|no genes' "${short[@]}" --genes empty.txt
+bad show-unknown-gene "--show|'ERBB2'|30 genes" "${short[@]}" --show G01,ERBB2
+bad domains-beyond-spots '--domains|sample D|40 spots' "${short[@]}" --domains 41
 bad genes-missing 'none.txt|no such file' "${short[@]}" --genes none.txt
 bad prototypes-missing 'nowhere/prototypes.csv|no such file' "${short[@]}" --prototypes nowhere
 mkdir -p odd
