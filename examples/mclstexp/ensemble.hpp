@@ -6,6 +6,7 @@
 //   retrieval   a test spot's image embedding queries the spot embeddings of all training spots; the expression of the
 //               k nearest, weighted (retrieval/neighbours.hpp)
 //   linear      ridge regression of expression on the image embeddings of the training spots
+//   auto        of the two, the one with the higher correlation on validation samples
 //   calibrated  y = mean_g + slope_g (prediction - mean_g), slopes from what members predicted for samples that they
 //               were not trained on (common/calibration.hpp)
 
@@ -30,6 +31,7 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <numeric>
 #include <string>
@@ -118,7 +120,14 @@ class Ensemble {
     progress.finish();
     embed_keys(study);
     fit_linear(study, plans);
-    if (settings_.calibrate) calibrate(study, plans);
+    validate_predictors(study, plans);
+  }
+
+  /// The predictor that is asked for, or was chosen on validation samples.
+  Predictor predictor() const { return chosen_; }
+  /// Mean Pearson correlation per gene on validation samples that members were not trained on; NaN without any.
+  double validated(Predictor predictor) const {
+    return predictor == Predictor::retrieval ? retrieval_pearson_ : linear_pearson_;
   }
 
   /// Averages the members.
@@ -168,6 +177,7 @@ class Ensemble {
                               {"features", study.feature_names},
                               {"inputs", inputs_},
                               {"position_rows", {x_rows(), y_rows()}},
+                              {"predictor", word_of(predictor_words, chosen_)},
                               {"keys", keys},
                               {"members", members_.size()}};
     eosin::io::write_file(folder / "model.json", json.dump(1) + "\n");
@@ -200,6 +210,7 @@ class Ensemble {
       feature_names = json.at("features").get<std::vector<std::string>>();
       Ensemble ensemble(context, std::move(settings), json.at("inputs").get<Index>(),
                         json.at("genes").get<std::vector<std::string>>());
+      ensemble.chosen_ = meaning_of(predictor_words, json.at("predictor").get<std::string>());
       ensemble.loaded_rows_ = {json.at("position_rows").at(0).get<Index>(), json.at("position_rows").at(1).get<Index>()};
       for (const auto& key : json.at("keys"))
         ensemble.keys_.emplace_back(key.at(0).get<std::string>(), key.at(1).get<Index>());
@@ -402,12 +413,16 @@ class Ensemble {
       const auto queries = embed_images(member, *sample);
       Matrix<double> predicted(sample->size(), gene_count());
       add_expression(find(keys.view(), queries.view()), expression.view(), predicted);
-      Matrix<float> single(predicted.rows(), predicted.cols());
-      std::transform(predicted.data(), predicted.data() + predicted.size(), single.data(),
-                     [](double value) { return static_cast<float>(value); });
-      sum += eosin::eval::mean_of(eosin::eval::pearson_per_gene(*context_, single.view(), sample->expression.view())).mean;
+      sum += pearson(predicted, *sample);
     }
     return 1.0 - sum / static_cast<double>(plan.validate.size());
+  }
+
+  double pearson(const Matrix<double>& predicted, const study::Sample& sample) {
+    Matrix<float> single(predicted.rows(), predicted.cols());
+    std::transform(predicted.data(), predicted.data() + predicted.size(), single.data(),
+                   [](double value) { return static_cast<float>(value); });
+    return eosin::eval::mean_of(eosin::eval::pearson_per_gene(*context_, single.view(), sample.expression.view())).mean;
   }
 
   static Index spots_of(const std::vector<const study::Sample*>& samples) {
@@ -521,14 +536,16 @@ class Ensemble {
       }
   }
 
-  /// Slopes from the samples that members were validated on, retrieved from the other training samples.
-  void calibrate(const study::Study& study, const std::vector<study::MemberPlan>& plans) {
+  /// Correlations and slopes on the samples that members were validated on, retrieved from the other training samples.
+  void validate_predictors(const study::Study& study, const std::vector<study::MemberPlan>& plans) {
+    chosen_ = settings_.predictor == Predictor::automatic ? Predictor::retrieval : settings_.predictor;
     std::vector<std::string> judged;
     for (const auto& plan : plans)
       for (const auto& name : plan.validate)
         if (std::find(judged.begin(), judged.end(), name) == judged.end()) judged.push_back(name);
     if (judged.empty()) return;
     study::SlopeFit retrieved(gene_count()), linear(gene_count());
+    double retrieval_pearson = 0, linear_pearson = 0;
     for (const auto& name : judged) {
       const auto& sample = study.at(name);
       Matrix<double> by_retrieval(sample.size(), gene_count()), by_line(sample.size(), gene_count());
@@ -544,9 +561,16 @@ class Ensemble {
       }
       for (auto* sum : {&by_retrieval, &by_line})
         for (Index k = 0; k < sum->size(); ++k) sum->data()[k] /= static_cast<double>(count);
+      const double share = 1.0 / static_cast<double>(judged.size());
+      retrieval_pearson += share * pearson(by_retrieval, sample);
+      linear_pearson += share * pearson(by_line, sample);
       retrieved.add<float>(std::as_const(by_retrieval).view(), sample.expression.view());
       linear.add<float>(std::as_const(by_line).view(), sample.expression.view());
     }
+    retrieval_pearson_ = retrieval_pearson;
+    linear_pearson_ = linear_pearson;
+    if (settings_.predictor == Predictor::automatic && linear_pearson > retrieval_pearson) chosen_ = Predictor::linear;
+    if (!settings_.calibrate) return;
     retrieval_slope_ = retrieved.slopes();
     linear_slope_ = linear.slopes();
   }
@@ -574,6 +598,9 @@ class Ensemble {
   Matrix<float> key_expression_;
   Vector<double> mean_;  ///< training mean of each gene
   Vector<double> retrieval_slope_, linear_slope_;
+  Predictor chosen_ = Predictor::retrieval;
+  double retrieval_pearson_ = std::numeric_limits<double>::quiet_NaN();
+  double linear_pearson_ = std::numeric_limits<double>::quiet_NaN();
   common::RunLog log_{{}, "1 - Pearson"};
 };
 

@@ -132,7 +132,7 @@ void add_training_options(CLI::App& app, Settings& s) {
 
 void add_prediction_options(CLI::App& app, Settings& s) {
   choice(app, "--predict", s.predictor, mclstexp::predictor_words,
-         "whose predictions are written and drawn; both are judged");
+         "whose predictions are written and drawn; both are judged; auto: the better one on validation samples");
   app.add_option("--neighbours", s.neighbours, "training spots that a prediction averages")
       ->capture_default_str()
       ->check(some);

@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <cstdio>
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -66,9 +68,13 @@ struct Predicted {
   std::vector<eosin::retrieval::Neighbours<float>> neighbours;
 };
 
-/// The predictor that was asked for comes first.
+/// The chosen predictor comes first, by the name of the program.
 Predicted predict_all(const study::Study& study, Ensemble& ensemble) {
-  Predicted all{{{{"mclstexp", {}}, {"mclstexp_linear", {}}}, {}, {}}, {}};
+  const bool linear = ensemble.predictor() == Predictor::linear;
+  Predicted all{{{{linear ? "mclstexp_retrieval" : "mclstexp", {}}, {linear ? "mclstexp" : "mclstexp_linear", {}}},
+                 {},
+                 {}},
+                {}};
   auto& methods = all.predictions.methods;
   for (const auto* sample : study.of(study.split.test)) {
     auto prediction = ensemble.predict(*sample);
@@ -76,7 +82,7 @@ Predicted predict_all(const study::Study& study, Ensemble& ensemble) {
     methods[1].expression.push_back(std::move(prediction.linear));
     all.neighbours.push_back(std::move(prediction.neighbours));
   }
-  if (ensemble.settings().predictor == Predictor::linear) std::swap(methods[0], methods[1]);
+  if (linear) std::swap(methods[0], methods[1]);
   return all;
 }
 
@@ -120,10 +126,21 @@ void run(eosin::CpuContext& context, Settings settings, const std::string& comma
   results.choices = settings.report;
   results.quiet = settings.quiet;
   results.page.epochs = ensemble.epochs();
+  const bool linear = ensemble.predictor() == Predictor::linear;
+  char validated[120];
+  std::snprintf(validated, sizeof validated, "Mean Pearson per gene on validation samples: retrieval %.4f, linear %.4f.",
+                ensemble.validated(Predictor::retrieval), ensemble.validated(Predictor::linear));
+  if (std::isfinite(ensemble.validated(Predictor::linear))) {
+    results.page.notes.emplace_back(validated);
+    results.extras["validation"] = {{"pearson_gene_mean_retrieval", ensemble.validated(Predictor::retrieval)},
+                                    {"pearson_gene_mean_linear", ensemble.validated(Predictor::linear)}};
+  }
+  results.extras["predictor"] = word_of(predictor_words, ensemble.predictor());
   results.page.notes.emplace_back(
-      "mclstexp averages the expression of the training spots whose embeddings are nearest to that of the patch; "
-      "mclstexp_linear is ridge regression on the same image embedding. Genes, stopping and calibration come from "
-      "training (and validation) sections only.");
+      std::string(linear ? "mclstexp is ridge regression on the image embedding; mclstexp_retrieval averages"
+                         : "mclstexp_linear is ridge regression on the image embedding; mclstexp averages") +
+      " the expression of the training spots whose embeddings are nearest to that of the patch. Genes, stopping, "
+      "calibration and the choice between the two come from training (and validation) sections only.");
   const auto keys = study.of(study.split.train);
   const auto test = study.of(study.split.test);
   const bool pictures = std::all_of(study.samples.begin(), study.samples.end(),

@@ -36,6 +36,7 @@ enum class ImageNormalisation {
   compat     ///< BGR in [0, 255], as the release feeds Visium images
 };
 enum class Predictor {
+  automatic,  ///< the one with the higher correlation on validation samples; without any, retrieval
   retrieval,  ///< weighted expression of the nearest training spots
   linear      ///< a linear layer on the image embedding
 };
@@ -46,7 +47,8 @@ inline const Words<Encoder> encoder_words{{"features", Encoder::features},   {"d
 inline const Words<ImageNormalisation> image_normalisation_words{{"imagenet", ImageNormalisation::imagenet},
                                                                  {"none", ImageNormalisation::none},
                                                                  {"compat", ImageNormalisation::compat}};
-inline const Words<Predictor> predictor_words{{"retrieval", Predictor::retrieval}, {"linear", Predictor::linear}};
+inline const Words<Predictor> predictor_words{
+    {"auto", Predictor::automatic}, {"retrieval", Predictor::retrieval}, {"linear", Predictor::linear}};
 inline const Words<SpotEncoder> spot_encoder_words{{"attention", SpotEncoder::attention}, {"mlp", SpotEncoder::mlp}};
 inline const Words<Position> position_words{
     {"none", Position::none}, {"sinusoidal", Position::sinusoidal}, {"learned", Position::learned}};
@@ -112,7 +114,7 @@ struct Settings {
   Index members = 1;
   std::uint64_t seed = 1;
   // prediction
-  Predictor predictor = Predictor::retrieval;
+  Predictor predictor = Predictor::automatic;
   Index neighbours = 200;
   eosin::retrieval::Distance distance = eosin::retrieval::Distance::l1;
   eosin::retrieval::Weighting weighting = eosin::retrieval::Weighting::inverse_square;
