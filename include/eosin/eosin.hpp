@@ -7,6 +7,7 @@
 #include <eosin/core/buffer.hpp>
 #include <eosin/core/config.hpp>
 #include <eosin/core/context.hpp>
+#include <eosin/core/convolution_backend.hpp>
 #include <eosin/core/eigen.hpp>
 #include <eosin/core/error.hpp>
 #include <eosin/core/gemm_backend.hpp>
@@ -30,16 +31,21 @@
 #include <eosin/math/rational.hpp>
 #include <eosin/math/stirling.hpp>
 
+#include <eosin/ops/batch_norm.hpp>
+#include <eosin/ops/convolution.hpp>
 #include <eosin/ops/elementwise.hpp>
 #include <eosin/ops/gelu.hpp>
 #include <eosin/ops/gemm.hpp>
 #include <eosin/ops/linear_gelu.hpp>
 #include <eosin/ops/negative_binomial.hpp>
 #include <eosin/ops/normalise_rows.hpp>
+#include <eosin/ops/pooling.hpp>
 #include <eosin/ops/reduce.hpp>
 #include <eosin/ops/softmax.hpp>
 
 #include <eosin/layers/adapter.hpp>
+#include <eosin/layers/batch_norm.hpp>
+#include <eosin/layers/convolution.hpp>
 #include <eosin/layers/gelu_stack.hpp>
 #include <eosin/layers/gradient_mode.hpp>
 #include <eosin/layers/linear.hpp>
@@ -91,11 +97,15 @@
 #include <eosin/glm/soft_labels.hpp>
 #include <eosin/glm/trend_shrinkage.hpp>
 
+#include <eosin/vision/densenet.hpp>
 #include <eosin/vision/image.hpp>
+#include <eosin/vision/image_batch.hpp>
 #include <eosin/vision/nuclei.hpp>
 #include <eosin/vision/patch_encoder.hpp>
 #include <eosin/vision/patches.hpp>
+#include <eosin/vision/resnet.hpp>
 #include <eosin/vision/stain.hpp>
+#include <eosin/vision/stem.hpp>
 #include <eosin/vision/texture.hpp>
 
 #include <eosin/data/counts.hpp>

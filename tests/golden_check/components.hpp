@@ -4,12 +4,14 @@
 
 #include "golden_check/cpnn_patch.hpp"
 #include "golden_check/cpnn_slide.hpp"
+#include "golden_check/densenet.hpp"
 #include "golden_check/gelu.hpp"
 #include "golden_check/metrics.hpp"
 #include "golden_check/nb_loss.hpp"
 #include "golden_check/normalization.hpp"
 #include "golden_check/optimizer.hpp"
 #include "golden_check/pearson_loss.hpp"
+#include "golden_check/resnet.hpp"
 
 #include <map>
 #include <string>
@@ -27,12 +29,14 @@ inline ComponentCheck find_component(const std::string& component, bool single_p
   static const std::map<std::string, Pair> components{
       {"cpnn_patch", {check_cpnn_patch<double>, check_cpnn_patch<float>}},
       {"cpnn_slide", {check_cpnn_slide<double>, check_cpnn_slide<float>}},
+      {"densenet", {check_densenet<double>, check_densenet<float>}},
       {"gelu", {check_gelu<double>, check_gelu<float>}},
       {"metrics", {check_metrics<double>, check_metrics<float>}},
       {"nb_loss", {check_nb_loss<double>, check_nb_loss<float>}},
       {"normalization", {check_normalization<double>, check_normalization<float>}},
       {"optimizer", {check_optimizer<double>, check_optimizer<float>}},
       {"pearson_loss", {check_pearson_loss<double>, check_pearson_loss<float>}},
+      {"resnet", {check_resnet<double>, check_resnet<float>}},
   };
   const auto found = components.find(component);
   if (found == components.end()) return nullptr;
