@@ -78,8 +78,12 @@ class DenseNet {
   /// Registers the parameters in the order of torchvision's state_dict.
   DenseNet(Parameters<T>& parameters, const std::string& prefix, const DenseNetOptions& options = {})
       : options_(checked(options)),
-        name_(prefix.empty() ? "features." : prefix + ".features."),
-        stem_(parameters, name_ + "conv0", name_ + "norm0", options.num_init_features, layers::Fan::in, options.norm) {
+        prefix_(prefix.empty() ? "" : prefix + "."),
+        parameters_(&parameters),
+        first_segment_(parameters.segments().size()),
+        stem_(parameters, prefix_ + "features.conv0", prefix_ + "features.norm0", options.num_init_features,
+              layers::Fan::in, options.norm) {
+    const std::string name = prefix_ + "features.";
     Index channels = options.num_init_features;
     const Index growth = options.growth_rate, bottleneck = options.bn_size * growth;
     for (std::size_t b = 0; b < options.block_config.size(); ++b) {
@@ -87,7 +91,7 @@ class DenseNet {
       inputs_.push_back(channels);
       auto& block = blocks_.emplace_back();
       for (Index j = 0; j < options.block_config[b]; ++j, channels += growth) {
-        const std::string layer = name_ + "denseblock" + number + ".denselayer" + std::to_string(j + 1) + ".";
+        const std::string layer = name + "denseblock" + number + ".denselayer" + std::to_string(j + 1) + ".";
         // In this order, which is that of the list of parameters.
         layers::BatchNorm<T> norm1(parameters, layer + "norm1", channels, options.norm);
         layers::Convolution<T> conv1(parameters, layer + "conv1", channels, bottleneck);
@@ -97,13 +101,14 @@ class DenseNet {
       }
       outputs_.push_back(channels);
       if (b + 1 == options.block_config.size()) break;
-      const std::string transition = name_ + "transition" + number + ".";
+      const std::string transition = name + "transition" + number + ".";
       layers::BatchNorm<T> norm(parameters, transition + "norm", channels, options.norm);
       layers::Convolution<T> conv(parameters, transition + "conv", channels, channels / 2);
       transitions_.push_back({std::move(norm), std::move(conv)});
       channels /= 2;
     }
-    last_norm_.emplace_back(parameters, name_ + "norm5", channels, options.norm);
+    last_norm_.emplace_back(parameters, name + "norm5", channels, options.norm);
+    last_segment_ = parameters.segments().size();
   }
 
   const DenseNetOptions& options() const { return options_; }
@@ -126,6 +131,26 @@ class DenseNet {
     last_norm_.front().append_buffers(list);
     return list;
   }
+
+  /// Names under which files keep the tensor that is called `name` here, without the prefix: torchvision's, that of the
+  /// published ImageNet file, those of mclSTExp's checkpoints.
+  static std::vector<std::string> spellings(const std::string& name) {
+    std::string dotted = name;
+    for (const char* part : {".norm1.", ".norm2.", ".conv1.", ".conv2."}) {
+      const auto at = dotted.find(part);
+      if (at != std::string::npos) dotted.insert(at + 5, ".");
+    }
+    std::vector<std::string> all{name};
+    if (dotted != name) all.push_back(dotted);
+    for (const char* encoder : {"image_encoder", "image_ecode"})
+      all.push_back(encoder + std::string(".model.0.") + name.substr(std::string("features.").size()));
+    return all;
+  }
+
+  /// Name of the network in front of its tensors' names, "" or "NAME.".
+  const std::string& prefix() const { return prefix_; }
+  /// Its segments in the parameters: [first, last).
+  std::pair<std::size_t, std::size_t> segments() const { return {first_segment_, last_segment_}; }
 
   /// features [images x channels] of images with three channels. Keep the images and the cache until backward; without
   /// a backward pass to come (`keep` false) the cache takes a fraction of the memory. In training mode the running
@@ -183,10 +208,17 @@ class DenseNet {
     require_shape("DenseNet", "d_features", d_features, images.images, channels());
     if (!d_images.empty())
       require_shape("DenseNet", "d_images", d_images, images.pixels.rows(), images.pixels.cols());
+    if (images.images == 0) {
+      if (mode == layers::GradientMode::overwrite)
+        for (std::size_t s = first_segment_; s < last_segment_; ++s) {
+          const auto gradient = parameters_->gradient({s});
+          std::fill_n(gradient.data(), gradient.size(), T(0));
+        }
+      return;
+    }
     if (mode == layers::GradientMode::ignore && d_images.empty()) return;
     auto& workspace = context.workspace();
     const auto mark = workspace.mark();
-    if (images.images == 0) return;
     std::vector<Gradient> gradients(blocks_.size());
     for (std::size_t b = 0; b < blocks_.size(); ++b) {
       const auto& features = cache.blocks[b].features;
@@ -513,7 +545,9 @@ class DenseNet {
   }
 
   DenseNetOptions options_;
-  std::string name_;
+  std::string prefix_;
+  Parameters<T>* parameters_;
+  std::size_t first_segment_, last_segment_ = 0;
   layers::BatchNormMode mode_ = layers::BatchNormMode::training;
   Stem<T> stem_;
   std::vector<std::vector<DenseLayer>> blocks_;

@@ -77,14 +77,16 @@ class ResNet {
   /// Registers the parameters in the order of torchvision's state_dict.
   ResNet(Parameters<T>& parameters, const std::string& prefix, const ResNetOptions& options = {})
       : options_(checked(options)),
-        name_(prefix.empty() ? "" : prefix + "."),
-        stem_(parameters, name_ + "conv1", name_ + "bn1", options.base_planes, layers::Fan::out, options.norm) {
+        prefix_(prefix.empty() ? "" : prefix + "."),
+        parameters_(&parameters),
+        first_segment_(parameters.segments().size()),
+        stem_(parameters, prefix_ + "conv1", prefix_ + "bn1", options.base_planes, layers::Fan::out, options.norm) {
     const bool basic = options.block == ResNetBlock::basic;
     Index channels = options.base_planes;
     for (std::size_t stage = 0; stage < options.layers.size(); ++stage) {
       const Index planes = options.base_planes << stage, outputs = basic ? planes : 4 * planes;
       for (Index j = 0; j < options.layers[stage]; ++j) {
-        const std::string name = name_ + "layer" + std::to_string(stage + 1) + "." + std::to_string(j) + ".";
+        const std::string name = prefix_ + "layer" + std::to_string(stage + 1) + "." + std::to_string(j) + ".";
         const Index stride = stage > 0 && j == 0 ? 2 : 1;
         auto& block = blocks_.emplace_back();
         const auto add = [&](std::vector<Unit>& units, const std::string& convolution, const std::string& norm,
@@ -109,6 +111,7 @@ class ResNet {
       }
     }
     channels_ = channels;
+    last_segment_ = parameters.segments().size();
   }
 
   const ResNetOptions& options() const { return options_; }
@@ -126,6 +129,24 @@ class ResNet {
         for (auto& unit : *units) unit.norm.append_buffers(list);
     return list;
   }
+
+  /// Names under which files keep the tensor that is called `name` here, without the prefix: torchvision's and those of
+  /// mclSTExp's checkpoints, whose encoder is a numbered sequence.
+  static std::vector<std::string> spellings(const std::string& name) {
+    static const std::pair<const char*, const char*> numbers[] = {{"conv1.", "0."},  {"bn1.", "1."},    {"layer1.", "4."},
+                                                                  {"layer2.", "5."}, {"layer3.", "6."}, {"layer4.", "7."}};
+    std::vector<std::string> all{name};
+    for (const auto& [start, number] : numbers)
+      if (name.rfind(start, 0) == 0)
+        for (const char* encoder : {"image_encoder", "image_ecode"})
+          all.push_back(encoder + std::string(".model.") + number + name.substr(std::string(start).size()));
+    return all;
+  }
+
+  /// Name of the network in front of its tensors' names, "" or "NAME.".
+  const std::string& prefix() const { return prefix_; }
+  /// Its segments in the parameters: [first, last).
+  std::pair<std::size_t, std::size_t> segments() const { return {first_segment_, last_segment_}; }
 
   /// features [images x channels] of images with three channels. Keep the images and the cache until backward; without
   /// a backward pass to come (`keep` false) the cache takes a fraction of the memory. In training mode the running
@@ -166,7 +187,15 @@ class ResNet {
     require_value(cache.complete, "ResNet", "backward needs a forward pass that kept its cache");
     require_shape("ResNet", "d_features", d_features, images.images, channels_);
     if (!d_images.empty()) require_shape("ResNet", "d_images", d_images, images.pixels.rows(), images.pixels.cols());
-    if (images.images == 0 || (mode == layers::GradientMode::ignore && d_images.empty())) return;
+    if (images.images == 0) {
+      if (mode == layers::GradientMode::overwrite)
+        for (std::size_t s = first_segment_; s < last_segment_; ++s) {
+          const auto gradient = parameters_->gradient({s});
+          std::fill_n(gradient.data(), gradient.size(), T(0));
+        }
+      return;
+    }
+    if (mode == layers::GradientMode::ignore && d_images.empty()) return;
     auto& workspace = context.workspace();
     const auto mark = workspace.mark();
     Index largest = 0;
@@ -378,7 +407,9 @@ class ResNet {
   }
 
   ResNetOptions options_;
-  std::string name_;
+  std::string prefix_;
+  Parameters<T>* parameters_;
+  std::size_t first_segment_, last_segment_ = 0;
   layers::BatchNormMode mode_ = layers::BatchNormMode::training;
   Stem<T> stem_;
   std::vector<Block> blocks_;
