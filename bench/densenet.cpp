@@ -1,7 +1,7 @@
 // DenseNet-121 in float on images of 224 x 224 with their channels together: 8 images forward (statistics of the batch,
-// as in training), forward and backward to all parameters, and a whole training step of 16 images with Adam; peak memory
-// of the last, and of a step of 32 images. With products of matrices by every backend of this build, and with oneDNN's
-// convolutions.
+// as in training), forward and backward to all parameters, and a whole training step of 16 images with Adam; peak
+// memory of the last, and of a step of 32 images. With products of matrices by every backend of this build, and with
+// oneDNN's convolutions.
 
 #include "support.hpp"
 
@@ -81,8 +81,8 @@ void densenet_gradient(benchmark::State& state, const Machine& machine) {
 void densenet_step(benchmark::State& state, const Machine& machine, Index images) {
   PeakMemory::reset();
   Training training(machine, images);
-  eosin::optim::Adam<float> optimiser(training.parameters, {.weight_decay = 1e-3,
-                                                            .decay = eosin::optim::WeightDecay::coupled});
+  eosin::optim::Adam<float> optimiser(training.parameters,
+                                      {.weight_decay = 1e-3, .decay = eosin::optim::WeightDecay::coupled});
   const auto step = [&] {
     training.forward();
     training.backward();
@@ -95,7 +95,10 @@ void densenet_step(benchmark::State& state, const Machine& machine, Index images
 
 const bool registered = [] {
   const auto add = [](const std::string& name, int iterations, auto run) {
-    benchmark::RegisterBenchmark(name.c_str(), run)->Unit(benchmark::kMillisecond)->Iterations(iterations)->UseRealTime();
+    benchmark::RegisterBenchmark(name.c_str(), run)
+        ->Unit(benchmark::kMillisecond)
+        ->Iterations(iterations)
+        ->UseRealTime();
   };
   for (const Machine& machine : machines()) {
     add("densenet_forward/" + machine.name, 5, [&](benchmark::State& state) { densenet_forward(state, machine); });

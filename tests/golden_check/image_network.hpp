@@ -26,7 +26,8 @@ inline double irrational_step(Index i, Index k) {
 
 /// Fills `values` with tensor k of the rule.
 template <class T>
-void fill_by_rule(const std::string& rule, const std::vector<Index>& shape, Index k, double gain, VectorView<T> values) {
+void fill_by_rule(const std::string& rule, const std::vector<Index>& shape, Index k, double gain,
+                  VectorView<T> values) {
   double fan_in = 1;
   for (std::size_t d = 1; d < shape.size(); ++d) fan_in *= static_cast<double>(shape[d]);
   for (Index i = 0; i < values.size(); ++i) {
@@ -102,7 +103,8 @@ Matrix<T> pixels_of(const GoldenTensor& tensor) {
   for (Index i = 0; i < n; ++i)
     for (Index c = 0; c < channels; ++c)
       for (Index p = 0; p < area; ++p)
-        pixels(i * area + p, c) = static_cast<T>(tensor.values[static_cast<std::size_t>((i * channels + c) * area + p)]);
+        pixels(i * area + p, c) =
+            static_cast<T>(tensor.values[static_cast<std::size_t>((i * channels + c) * area + p)]);
   return pixels;
 }
 

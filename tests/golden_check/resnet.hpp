@@ -15,12 +15,11 @@ void check_resnet(const GoldenCase& golden, Comparison& comparison) {
   if (block != "basic" && block != "bottleneck") throw Error("config block: unknown value " + block);
   CpuContext context({.threads = 2});
   Parameters<T> parameters;
-  vision::ResNet<T> network(
-      parameters, "",
-      {.block = block == "basic" ? vision::ResNetBlock::basic : vision::ResNetBlock::bottleneck,
-       .layers = config.at("layers").get<std::vector<Index>>(),
-       .base_planes = config.at("base_planes").get<Index>(),
-       .norm = {config.at("bn_eps").get<double>(), config.at("bn_momentum").get<double>()}});
+  vision::ResNet<T> network(parameters, "",
+                            {.block = block == "basic" ? vision::ResNetBlock::basic : vision::ResNetBlock::bottleneck,
+                             .layers = config.at("layers").get<std::vector<Index>>(),
+                             .base_planes = config.at("base_planes").get<Index>(),
+                             .norm = {config.at("bn_eps").get<double>(), config.at("bn_momentum").get<double>()}});
   check_image_network<T>(golden, comparison, context, network, parameters);
 }
 

@@ -59,9 +59,11 @@ void check_round(const Options& options, const Rename& rename) {
   const Vector<float> classifier(6);
   writer.add<float>("classifier.weight", {2, 3}, classifier.view());
   writer.write(folder.path() / "weights.safetensors");
-  io::load_image_encoder<float>(io::SafeTensors::read(folder.path() / "weights.safetensors"), to.network, to.parameters);
+  io::load_image_encoder<float>(io::SafeTensors::read(folder.path() / "weights.safetensors"), to.network,
+                                to.parameters);
   std::vector<VectorView<float>> want;
-  from.for_each([&](const std::string&, const std::vector<Index>&, VectorView<float> values) { want.push_back(values); });
+  from.for_each(
+      [&](const std::string&, const std::vector<Index>&, VectorView<float> values) { want.push_back(values); });
   std::size_t i = 0;
   to.for_each([&](const std::string& name, const std::vector<Index>&, VectorView<float> values) {
     CAPTURE(name);
@@ -97,8 +99,8 @@ TEST_CASE("io::load_image_encoder: ResNet in torchvision's and mclSTExp's names"
   using Network = vision::ResNet<float>;
   check_round<Network>(small_resnet, [](const std::string& name) { return name; });
   check_round<Network>(small_resnet, [](const std::string& name) {
-    for (const auto& [start, number] : {std::pair<const char*, const char*>{"conv1", "0"}, {"bn1", "1"},
-                                        {"layer1", "4"}, {"layer2", "5"}})
+    for (const auto& [start, number] :
+         {std::pair<const char*, const char*>{"conv1", "0"}, {"bn1", "1"}, {"layer1", "4"}, {"layer2", "5"}})
       if (name.rfind(start, 0) == 0) return replaced(name, start, std::string("image_encoder.model.") + number);
     return name;
   });

@@ -47,9 +47,7 @@ struct Fixture {
     for (Index i = 0; i < y.size(); ++i) sum += static_cast<double>(y.data()[i] * upstream.data()[i]);
     return sum;
   }
-  void backward(GradientMode gradient) {
-    norm.backward(context, mode, x, upstream, dx.view(), relu, cache, gradient);
-  }
+  void backward(GradientMode gradient) { norm.backward(context, mode, x, upstream, dx.view(), relu, cache, gradient); }
 };
 
 }  // namespace

@@ -16,7 +16,11 @@ using Fixture = testing::NetworkFixture<T, vision::DenseNet, vision::DenseNetOpt
 
 std::vector<vision::DenseNetOptions> small() {
   return {{.growth_rate = 3, .block_config = {2, 1}, .num_init_features = 5, .bn_size = 2, .norm = {}},
-          {.growth_rate = 4, .block_config = {1, 2, 1}, .num_init_features = 4, .bn_size = 1, .final_relu = false,
+          {.growth_rate = 4,
+           .block_config = {1, 2, 1},
+           .num_init_features = 4,
+           .bn_size = 1,
+           .final_relu = false,
            .norm = {}}};
 }
 

@@ -1,7 +1,8 @@
 #pragma once
 
 // Weights of image networks (vision/densenet.hpp, vision/resnet.hpp) from safetensors files, under the names that
-// torchvision, its published files and mclSTExp's checkpoints give them. How a .pth file becomes one: docs/image_encoders.md.
+// torchvision, its published files and mclSTExp's checkpoints give them. How a .pth file becomes one:
+// docs/image_encoders.md.
 
 #include <eosin/core/parameters.hpp>
 #include <eosin/io/safetensors.hpp>
@@ -13,7 +14,8 @@ namespace eosin::io {
 
 /// Fills the parameters and the running statistics of `network`, whose parameters are part of `parameters`. A tensor is
 /// looked for under its own name, prefix included, and under Network::spellings. What else the file holds, a classifier
-/// for one, is ignored. Throws ParseError naming a tensor that is missing or has another shape; nothing is changed then.
+/// for one, is ignored. Throws ParseError naming a tensor that is missing or has another shape; nothing is changed
+/// then.
 template <class T, class Network>
 void load_image_encoder(const SafeTensors& file, Network& network, Parameters<T>& parameters) {
   struct Target {
@@ -34,7 +36,8 @@ void load_image_encoder(const SafeTensors& file, Network& network, Parameters<T>
       if (found.empty() && file.contains(spelling)) found = spelling;
       tried += (tried.empty() ? "" : ", ") + spelling;
     }
-    if (found.empty()) throw ParseError(file.file(), plain, "the file has no tensor of this name (tried " + tried + ")");
+    if (found.empty())
+      throw ParseError(file.file(), plain, "the file has no tensor of this name (tried " + tried + ")");
     if (file.at(found).shape != shape)
       throw ParseError(file.file(), found,
                        "the tensor is " + text(file.at(found).shape) + ", the network has " + text(shape));

@@ -1,6 +1,6 @@
 #pragma once
 
-// Batch normalisation of channels, alone or with the ReLU that follows (ops/batch_norm.hpp), with its running statistics:
+// Batch normalisation of channels, alone or with the ReLU that follows (ops/batch_norm.hpp), with its statistics:
 //
 //   training     statistics of the batch (variance divided by N); afterwards
 //                running <- (1 - momentum) running + momentum * batch, the variance divided by N - 1 here
@@ -79,7 +79,8 @@ class BatchNorm {
     const auto norm = cache.coefficients();
     const bool training = mode == BatchNormMode::training;
     if (training) {
-      require_value(rows > 1, "BatchNorm", "'" + name_ + "' has one value per channel, which training cannot normalise");
+      require_value(rows > 1, "BatchNorm",
+                    "'" + name_ + "' has one value per channel, which training cannot normalise");
       const T keep = static_cast<T>(1 - options_.momentum), take = static_cast<T>(options_.momentum);
       const T unbiased = take * static_cast<T>(static_cast<double>(rows) / static_cast<double>(rows - 1));
       for (Index c = 0; c < channels(); ++c) {

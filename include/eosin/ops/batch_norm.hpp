@@ -88,8 +88,7 @@ class BlockMoments {
       std::fill_n(sum, 2 * channels, T(0));
       for (Index r = begin; r < begin + rows; ++r) {
         const T* row = &x(r, 0);
-        math::for_each_pack<T>(0, channels,
-                               [&](auto lanes) { lanes.store(sum, lanes.load(sum) + lanes.load(row)); });
+        math::for_each_pack<T>(0, channels, [&](auto lanes) { lanes.store(sum, lanes.load(sum) + lanes.load(row)); });
       }
       math::for_each_pack<T>(0, channels, [&](auto lanes) { lanes.store(sum, lanes.load(sum) * share); });
       for (Index r = begin; r < begin + rows; ++r) {
@@ -279,8 +278,7 @@ void batch_norm_backward_rows(MatrixView<const std::type_identity_t<T>> x, Matri
     const T* up = &d(r, 0);
     T* out = &dx(r, 0);
     math::for_each_pack<T>(0, x.cols(), [&](auto lanes) {
-      const auto back =
-          math::multiply_add(lanes.load(in) - lanes.load(mean), lanes.load(tilt), lanes.load(offset));
+      const auto back = math::multiply_add(lanes.load(in) - lanes.load(mean), lanes.load(tilt), lanes.load(offset));
       lanes.store(out, lanes.load(slope) * lanes.load(up) - back);
     });
   }

@@ -8,16 +8,17 @@
 //   dx(n, a, b, c) = sum over (o, u, v, i, j) with s i - p + u = a, s j - p + v = b of W(o, c, u, v) dy(n, i, j, o)
 //   dW(o, c, u, v) = sum_{n,i,j} dy(n, i, j, o) x(n, s i - p + u, s j - p + v, c)
 //
-// A batch of images is a matrix with one row per pixel (ConvolutionShape); its rows may lie apart, so a range of channels
-// of a wider buffer is a batch too. Weights are [outputs x channels x kernel x kernel], as PyTorch stores them, and are
-// brought into the order of the computation in each call, which costs little beside the convolution.
+// A batch of images is a matrix with one row per pixel (ConvolutionShape); its rows may lie apart, so a range of
+// channels of a wider buffer is a batch too. Weights are [outputs x channels x kernel x kernel], as PyTorch stores
+// them, and are brought into the order of the computation in each call, which costs little beside the convolution.
 //
 // The batch is cut into blocks (convolution_blocks), one task each: whole images, or any rows where a pixel depends on
 // one pixel alone (kernel 1, stride 1), which needs no copies. In a block the pixels under the kernel are gathered by
 // panels (im2col) and multiplied through the context's matrix-product backend; or the context's convolution backend
-// does the block. What produces the input of a block and what follows its output can be handed in and then works on
-// data in the cache: the streamed forms. Sums over blocks are added in order: results do not depend on the number of
-// threads. Derivation: docs/derivations/convolution.md.
+// does the block. Without either, the forward products of floats are taken in double: slower, and more accurate. What
+// produces the input of a block and what follows its output can be handed in and then works on data in the cache: the
+// streamed forms. Sums over blocks are added in order: results do not depend on the number of threads. Derivation:
+// docs/derivations/convolution.md.
 
 #include <eosin/ops/gemm.hpp>
 
@@ -83,24 +84,16 @@ void product(const GemmBackend* backend, Transpose ta, Transpose tb, MatrixView<
   }
 }
 
-/// Taps whose products a sum takes in float before it goes on in double, see sum_in_parts.
-inline constexpr Index taps_per_part = 64;
-
-/// y = columns * matrix', long sums in parts that are joined in double: a sum of thousands of floats one after the other
-/// loses two digits, which a deep network amplifies until ReLUs near their kink fall on the other side. `totals` and
-/// `part` have room for y.
-inline void sum_in_parts(MatrixView<const float> columns, MatrixView<const float> matrix, MatrixView<float> y,
-                         double* totals, float* part) {
-  const MatrixView<float> sums(part, y.rows(), y.cols());
-  for (Index k = 0; k < columns.cols(); k += taps_per_part) {
-    const Index taps = std::min(taps_per_part, columns.cols() - k);
-    gemm_eigen<float>(Transpose::no, Transpose::yes, 1, columns.middle_cols(k, taps), matrix.middle_cols(k, taps), 0,
-                      sums);
-    EOSIN_VECTORISE
-    for (Index i = 0; i < sums.size(); ++i) totals[i] = (k == 0 ? 0 : totals[i]) + static_cast<double>(part[i]);
-  }
+/// y = columns * matrix' of floats through a product of doubles. Sums of thousands of floats lose two digits, which a
+/// deep network amplifies until ReLUs near their kink fall on the other side. `wide_columns` and `wide_y` have room for
+/// columns and y.
+inline void multiply_wide(MatrixView<const float> columns, MatrixView<const double> matrix, MatrixView<float> y,
+                          double* wide_columns, double* wide_y) {
+  const MatrixView<double> in(wide_columns, columns.rows(), columns.cols()), out(wide_y, y.rows(), y.cols());
+  for (Index r = 0; r < in.rows(); ++r) std::copy_n(&columns(r, 0), in.cols(), &in(r, 0));
+  gemm_eigen<double>(Transpose::no, Transpose::yes, 1, in, matrix, 0, out);
   for (Index r = 0; r < y.rows(); ++r)
-    for (Index c = 0; c < y.cols(); ++c) y(r, c) = static_cast<float>(totals[r * y.cols() + c]);
+    for (Index c = 0; c < y.cols(); ++c) y(r, c) = static_cast<float>(out(r, c));
 }
 
 template <class T>
@@ -163,7 +156,8 @@ void gather(const ConvolutionShape& s, MatrixView<const T> x, Index begin, Matri
     } else if (x.stride() == s.channels) {
       std::copy(&x(pixel, 0), &x(pixel, 0) + pixels * s.channels, to);
     } else {
-      for (Index k = 0; k < pixels; ++k) std::copy(&x(pixel + k, 0), &x(pixel + k, 0) + s.channels, to + k * s.channels);
+      for (Index k = 0; k < pixels; ++k)
+        std::copy(&x(pixel + k, 0), &x(pixel + k, 0) + s.channels, to + k * s.channels);
     }
   });
 }
@@ -219,20 +213,19 @@ void convolution_streamed(CpuContext& context, const ConvolutionShape& shape, So
   if (blocks.count == 0) return;
   const auto mark = context.workspace().mark();
   auto& workspace = context.workspace();
-  const ConvolutionKernel* kernel =
-      detail::block_kernel<T>(context, shape, blocks.images, ConvolutionPass::forward);
+  const ConvolutionKernel* kernel = detail::block_kernel<T>(context, shape, blocks.images, ConvolutionPass::forward);
   const Index workers = context.threads();
   const auto inputs = workspace.take<T>(workers, blocks.in_rows * shape.channels);
   const auto outputs = workspace.take<T>(workers, blocks.out_rows * shape.outputs);
   const Index panel = kernel != nullptr || shape.pointwise() ? 0 : detail::panel_rows(shape);
   const auto gathered = workspace.take<T>(workers, panel * shape.taps());
   const GemmBackend* gemm = context.gemm_backend();
-  const bool in_parts =
-      std::is_same_v<T, float> && kernel == nullptr && gemm == nullptr && shape.taps() > detail::taps_per_part;
-  const Index part_rows = in_parts ? std::min(blocks.out_rows, shape.pointwise() ? blocks.out_rows : panel) : 0;
-  const auto totals = workspace.take<double>(workers, part_rows * shape.outputs);
-  const auto parts = workspace.take<T>(workers, part_rows * shape.outputs);
-  const auto bytes = workspace.take<unsigned char>(workers, kernel == nullptr ? 0 : (kernel->scratch_bytes() + 63) / 64 * 64);
+  const bool wide = std::is_same_v<T, float> && kernel == nullptr && gemm == nullptr;
+  const Index wide_rows = !wide ? 0 : shape.pointwise() ? blocks.out_rows : panel;
+  const auto wide_columns = workspace.take<double>(workers, wide_rows * shape.taps());
+  const auto wide_outputs = workspace.take<double>(workers, wide_rows * shape.outputs);
+  const auto bytes =
+      workspace.take<unsigned char>(workers, kernel == nullptr ? 0 : (kernel->scratch_bytes() + 63) / 64 * 64);
   const T* ordered = weight.data();
   if constexpr (std::is_same_v<T, float>) {
     if (kernel != nullptr) {
@@ -247,14 +240,16 @@ void convolution_streamed(CpuContext& context, const ConvolutionShape& shape, So
     ordered = by_pixel.data();
   }
   const MatrixView<const T> matrix(ordered, shape.outputs, shape.taps());
+  const auto wide_matrix = workspace.take<double>(wide ? shape.outputs : 0, shape.taps());
+  if (wide) std::copy_n(ordered, shape.weights(), wide_matrix.data());
   // X W' is the form that libraries do at three quarters of the rate of X W; the weights are few.
   const bool turned = shape.pointwise() && gemm != nullptr;
   const auto turned_matrix = workspace.take<T>(turned ? shape.channels : 0, shape.outputs);
   if (turned) as_eigen(turned_matrix) = as_eigen(matrix).transpose();
   const auto multiply = [&](MatrixView<const T> columns, MatrixView<T> y, [[maybe_unused]] int worker) {
     if constexpr (std::is_same_v<T, float>) {
-      if (in_parts) {
-        detail::sum_in_parts(columns, matrix, y, &totals(worker, 0), &parts(worker, 0));
+      if (wide) {
+        detail::multiply_wide(columns, wide_matrix, y, &wide_columns(worker, 0), &wide_outputs(worker, 0));
         return;
       }
     }

@@ -122,8 +122,12 @@ class OneDnnConvolution final : public ConvolutionBackend {
                                                              out ? plain_ : packed_, plain_attributes));
     }
 
-    Index packed_weights() const override { return static_cast<Index>(packed_.get_size() / sizeof(float)); }
-    Index scratch_bytes() const override { return static_cast<Index>(scratch_.get_size()); }
+    Index packed_weights() const override {
+      return static_cast<Index>(packed_.get_size() / sizeof(float));
+    }
+    Index scratch_bytes() const override {
+      return static_cast<Index>(scratch_.get_size());
+    }
 
     void pack(const float* weights, float* packed) const override {
       if (!turned_) return reorder(weights, packed);
@@ -138,7 +142,9 @@ class OneDnnConvolution final : public ConvolutionBackend {
       reorder(execution->turned.data(), packed);
       give_back(std::move(execution));
     }
-    void unpack(const float* packed, float* weights) const override { reorder(packed, weights); }
+    void unpack(const float* packed, float* weights) const override {
+      reorder(packed, weights);
+    }
 
     void run(const float* first, const float* second, float* result, unsigned char* scratch) const override {
       detail::use_this_thread_alone();
@@ -184,8 +190,10 @@ class OneDnnConvolution final : public ConvolutionBackend {
       const bool forward = pass_ == ConvolutionPass::forward, data = pass_ == ConvolutionPass::backward_data;
       return std::make_unique<Execution>(Execution{dnnl::stream(engine_), memory(data ? y_ : x_),
                                                    memory(forward || data ? packed_ : y_),
-                                                   memory(forward ? y_ : data ? x_ : packed_), memory(scratch_),
-                                                   memory(plain_), memory(packed_), Buffer<float>()});
+                                                   memory(forward ? y_
+                                                          : data  ? x_
+                                                                  : packed_),
+                                                   memory(scratch_), memory(plain_), memory(packed_), Buffer<float>()});
     }
     void give_back(std::unique_ptr<Execution> execution) const {
       const std::scoped_lock lock(mutex_);

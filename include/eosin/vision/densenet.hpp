@@ -3,7 +3,7 @@
 // DenseNet (Huang et al., CVPR 2017) up to its pooled features, over images with their channels together:
 //
 //   x = stem(image)                                                           features.conv0, norm0
-//   dense layer      y = conv2( relu(norm2( conv1( relu(norm1(x)) ) )) )      1 x 1 to bn_size * growth, 3 x 3 to growth
+//   dense layer      y = conv2( relu(norm2( conv1( relu(norm1(x)) ) )) )   1 x 1 to bn_size * growth, 3 x 3 to growth
 //                    x = concat(x, y)
 //   transition       x = average_pool2( conv( relu(norm(x)) ) )               1 x 1 to half the channels
 //   features         mean over the pixels of norm5(x), of relu(norm5(x)) with `final_relu`
@@ -13,8 +13,9 @@
 //   - A block has one buffer, into which each layer writes its own channels: nothing is concatenated. What is kept for
 //     backward is that buffer and conv1's output per layer; normalised inputs are made again (Pleiss et al. 2017).
 //   - Every norm1 of a block that sees a channel has the same statistics of it, so that they are taken once, while the
-//     channel is written. In backward the layers add gamma_l d_l to one gradient buffer, and the part of the batch norm's
-//     gradient that goes through the statistics, which is linear in it, is applied once, when the channel is reached.
+//     channel is written. In backward the layers add gamma_l d_l to one gradient buffer, and the part of the batch
+//     norm's gradient that goes through the statistics, which is linear in it, is applied once, when the channel is
+//     reached.
 //   - Pooling comes before the transition's convolution, which commutes with it: a quarter of the products.
 //
 // Names as in torchvision's state_dict, behind `prefix` if there is one. Derivation: docs/derivations/batch_norm.md.
@@ -175,7 +176,8 @@ class DenseNet {
       stem_.forward(context, mode_, images, start, cache.stem, [&](Index image, MatrixView<T> rows) {
         if (training) moments.add(image, rows);
       });
-      if (training) moments.finish(first.mean.view().segment(0, inputs_[0]), first.variance.view().segment(0, inputs_[0]));
+      if (training)
+        moments.finish(first.mean.view().segment(0, inputs_[0]), first.variance.view().segment(0, inputs_[0]));
     }
     for (std::size_t b = 0; b < blocks_.size(); ++b) {
       auto& block = cache.blocks[b];
@@ -186,8 +188,8 @@ class DenseNet {
         block.statistics.resize(outputs_[b]);
         const auto norm = block.statistics.coefficients();
         std::copy_n(block.mean.data(), outputs_[b], norm.mean.data());
-        ops::batch_norm_coefficients<T>(std::as_const(block.variance).view(), {}, {},
-                                        static_cast<T>(options_.norm.eps), norm);
+        ops::batch_norm_coefficients<T>(std::as_const(block.variance).view(), {}, {}, static_cast<T>(options_.norm.eps),
+                                        norm);
       }
       auto& norm = b < transitions_.size() ? transitions_[b].norm : last_norm_.front();
       norm.prepare(mode_, std::as_const(block.mean).view(), std::as_const(block.variance).view(), block.features.rows(),
@@ -206,8 +208,7 @@ class DenseNet {
     const auto& images = cache.images;
     require_value(cache.complete, "DenseNet", "backward needs a forward pass that kept its cache");
     require_shape("DenseNet", "d_features", d_features, images.images, channels());
-    if (!d_images.empty())
-      require_shape("DenseNet", "d_images", d_images, images.pixels.rows(), images.pixels.cols());
+    if (!d_images.empty()) require_shape("DenseNet", "d_images", d_images, images.pixels.rows(), images.pixels.cols());
     if (images.images == 0) {
       if (mode == layers::GradientMode::overwrite)
         for (std::size_t s = first_segment_; s < last_segment_; ++s) {
@@ -431,7 +432,8 @@ class DenseNet {
                                                   Index begin, Index count) const {
     if (mode_ == layers::BatchNormMode::training) {
       const auto norm = block.statistics.coefficients().segment(begin, count);
-      return layers::BatchNorm<T>::input_gradient(workspace, mode_, norm, norm.scale, gradient.sum.segment(begin, count),
+      return layers::BatchNorm<T>::input_gradient(workspace, mode_, norm, norm.scale,
+                                                  gradient.sum.segment(begin, count),
                                                   gradient.centred.segment(begin, count), block.features.rows());
     }
     const ops::BatchNormInputGradient<T> plain{workspace.take<T>(count), workspace.take<T>(count),
@@ -482,7 +484,8 @@ class DenseNet {
     const auto sum = workspace.take<double>(z.cols()), centred = workspace.take<double>(z.cols());
     sums2.finish(sum, centred);
     layer.norm2.parameter_gradients(mode_, sum, centred, cache.norm2, mode);
-    const auto z_gradient = layers::BatchNorm<T>::input_gradient(workspace, mode_, norm2, norm2.scale, sum, centred, rows);
+    const auto z_gradient =
+        layers::BatchNorm<T>::input_gradient(workspace, mode_, norm2, norm2.scale, sum, centred, rows);
     const auto shape1 = layer.conv1.shape(images, block.height, block.width);
     const auto blocks1 = ops::convolution_blocks(shape1);
     const ops::BlockGradientSums<T> sums1(workspace, blocks1.count, channels);
@@ -499,12 +502,11 @@ class DenseNet {
         },
         layer.conv1.weight(), [](Index, Index, MatrixView<T> scratch) { return scratch; },
         [&](Index row, Index count, MatrixView<T> d) {
-          sums1.template add<true>(row / blocks1.in_rows, in.middle_rows(row, count), d, norm1,
-                                   [&](Index r, auto lanes, auto value) {
-                                     T* total = &gradient.values(row + r, 0);
-                                     lanes.store(total, math::multiply_add(value, lanes.load(weight.data()),
-                                                                           lanes.load(total)));
-                                   });
+          sums1.template add<true>(
+              row / blocks1.in_rows, in.middle_rows(row, count), d, norm1, [&](Index r, auto lanes, auto value) {
+                T* total = &gradient.values(row + r, 0);
+                lanes.store(total, math::multiply_add(value, lanes.load(weight.data()), lanes.load(total)));
+              });
         },
         layer.conv1.weight_gradient(), wanted);
     take_sums(workspace, layer.norm1, cache.norm1, sums1, gradient, mode);
@@ -534,7 +536,8 @@ class DenseNet {
                                            gradient, scratch);
           return MatrixView<const T>(scratch);
         },
-        transition.conv.weight(), [&](Index row, Index count, MatrixView<T>) { return d_pooled.middle_rows(row, count); },
+        transition.conv.weight(),
+        [&](Index row, Index count, MatrixView<T>) { return d_pooled.middle_rows(row, count); },
         [](Index, Index, MatrixView<T>) {}, transition.conv.weight_gradient(),
         {.data = true,
          .weights = mode != layers::GradientMode::ignore,

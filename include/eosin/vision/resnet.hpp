@@ -2,9 +2,9 @@
 
 // ResNet (He et al., CVPR 2016) up to its pooled features, over images with their channels together:
 //
-//   x = stem(image)                                                                       conv1, bn1
-//   basic block        y = bn2(conv2( relu(bn1(conv1(x))) ))                              3 x 3 with the stride, 3 x 3
-//   bottleneck block   y = bn3(conv3( relu(bn2(conv2( relu(bn1(conv1(x))) ))) ))          1 x 1, 3 x 3 with the stride, 1 x 1
+//   x = stem(image)                                                                conv1, bn1
+//   basic block        y = bn2(conv2( relu(bn1(conv1(x))) ))                       3 x 3 with the stride, 3 x 3
+//   bottleneck block   y = bn3(conv3( relu(bn2(conv2( relu(bn1(conv1(x))) ))) ))   1 x 1, 3 x 3 with the stride, 1 x 1
 //                      x = relu( y + shortcut(x) )     shortcut: x, or norm(1 x 1 convolution) where the shape changes
 //   features           mean over the pixels
 //
@@ -94,8 +94,7 @@ class ResNet {
           layers::Convolution<T> weights(
               parameters, name + convolution, inputs, results,
               {.kernel = kernel, .stride = step, .padding = kernel / 2, .fan = layers::Fan::out});
-          units.push_back(
-              {std::move(weights), layers::BatchNorm<T>(parameters, name + norm, results, options.norm)});
+          units.push_back({std::move(weights), layers::BatchNorm<T>(parameters, name + norm, results, options.norm)});
         };
         if (basic) {
           add(block.units, "conv1", "bn1", channels, planes, 3, stride);
@@ -133,8 +132,8 @@ class ResNet {
   /// Names under which files keep the tensor that is called `name` here, without the prefix: torchvision's and those of
   /// mclSTExp's checkpoints, whose encoder is a numbered sequence.
   static std::vector<std::string> spellings(const std::string& name) {
-    static const std::pair<const char*, const char*> numbers[] = {{"conv1.", "0."},  {"bn1.", "1."},    {"layer1.", "4."},
-                                                                  {"layer2.", "5."}, {"layer3.", "6."}, {"layer4.", "7."}};
+    static const std::pair<const char*, const char*> numbers[] = {
+        {"conv1.", "0."}, {"bn1.", "1."}, {"layer1.", "4."}, {"layer2.", "5."}, {"layer3.", "6."}, {"layer4.", "7."}};
     std::vector<std::string> all{name};
     for (const auto& [start, number] : numbers)
       if (name.rfind(start, 0) == 0)
@@ -331,9 +330,8 @@ class ResNet {
           lanes.store(&d(r, 0), math::select(lanes.load(&out(r, 0)) > Pack(0), lanes.load(&d(r, 0)), Pack(0)));
         });
       const auto nothing = [](Index, auto, auto) {};
-      last_sums.template add<false>(begin / row_block,
-                                    std::as_const(last.z).view().middle_rows(begin, end - begin), rows,
-                                    last.norm.coefficients(), nothing);
+      last_sums.template add<false>(begin / row_block, std::as_const(last.z).view().middle_rows(begin, end - begin),
+                                    rows, last.norm.coefficients(), nothing);
       if (!plain)
         shortcut_sums.template add<false>(begin / row_block,
                                           std::as_const(cache.shortcut.z).view().middle_rows(begin, end - begin), rows,
@@ -401,9 +399,8 @@ class ResNet {
 
   static void add_rows(MatrixView<const T> from, MatrixView<T> to) {
     for (Index r = 0; r < to.rows(); ++r)
-      math::for_each_pack<T>(0, to.cols(), [&](auto lanes) {
-        lanes.store(&to(r, 0), lanes.load(&to(r, 0)) + lanes.load(&from(r, 0)));
-      });
+      math::for_each_pack<T>(
+          0, to.cols(), [&](auto lanes) { lanes.store(&to(r, 0), lanes.load(&to(r, 0)) + lanes.load(&from(r, 0))); });
   }
 
   ResNetOptions options_;

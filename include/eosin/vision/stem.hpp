@@ -4,8 +4,8 @@
 //
 //   z = conv(x),   y = max_pool( relu( norm(z) ) )
 //
-// z and the positions of the maxima are kept for backward; relu(norm(z)) is made while it is pooled and never stored. Its
-// gradient is made twice, for the sums of the batch norm and for the convolution, which is cheaper than storing it.
+// z and the positions of the maxima are kept for backward; relu(norm(z)) is made while it is pooled and never stored.
+// Its gradient is made twice, for the sums of the batch norm and for the convolution, which is cheaper than storing it.
 
 #include <eosin/layers/batch_norm.hpp>
 #include <eosin/layers/convolution.hpp>
@@ -96,8 +96,8 @@ class Stem {
     const auto sum = workspace.take<double>(channels()), centred = workspace.take<double>(channels());
     sums.finish(sum, centred);
     norm_.parameter_gradients(batch_mode, sum, centred, cache.norm, mode);
-    const auto gradient = layers::BatchNorm<T>::input_gradient(workspace, batch_mode, norm, norm.scale, sum, centred,
-                                                               z.rows());
+    const auto gradient =
+        layers::BatchNorm<T>::input_gradient(workspace, batch_mode, norm, norm.scale, sum, centred, z.rows());
     ops::convolution_backward_streamed<T>(
         context, shape, [&](Index row, Index rows, MatrixView<T>) { return images.pixels.middle_rows(row, rows); },
         [&](Index row, Index rows, MatrixView<T> dz) {
