@@ -129,8 +129,31 @@ def rows_of(m):
                       divide(step, divide(m.counter(name, "operations"), rate)), None, False)]))
     rows += contrastive_rows.rows(m, divide)
     rows += transformer_rows.rows(m, divide)
+    rows += densenet_rows(m)
     rows.append((f"best product rate of this machine ({owner})", " GF/s", divide(rate, 1e9),
                  max((line["rate"] / 1e9 for line in m.torch if line["item"] == "gemm"), default=None), None, []))
+    return rows
+
+
+def densenet_rows(m):
+    """DenseNet-121: `original` is PyTorch."""
+    rows = []
+    for item, name, limit in (("DenseNet-121, 8 images forward", "densenet_forward", 1),
+                              ("DenseNet-121, 8 images forward and backward", "densenet_gradient", 1),
+                              ("DenseNet-121, step of 16 images", "densenet_step", 1.3)):
+        prefix = name + ("/images:16" if name == "densenet_step" else "")
+        backend, full, seconds = m.fastest(prefix)
+        torch = m.peer(name)
+        rows.append((f"{item} ({backend})", "s", seconds, torch, None, [
+            ("times faster than PyTorch", divide(torch, seconds), limit, True)]))
+        if name == "densenet_step":
+            peak, torch_peak = m.counter(full, "peak_memory"), m.peer(name, "peak_memory")
+            rows.append(("  its peak memory", "MB", peak, torch_peak, None, [
+                ("MB (a third of 5.5 GB)", divide(peak, 1e6), 1833, False)]))
+    _, full, seconds = m.fastest("densenet_step/images:32")
+    peak = m.counter(full, "peak_memory")
+    rows.append(("  peak memory of a step of 32 images", "MB", peak, None, None, [
+        ("MB", divide(peak, 1e6), 3000, False)]))
     return rows
 
 

@@ -41,13 +41,14 @@ trap 'rm -rf "$folder"' EXIT
 echo "eosin, $EOSIN_THREADS threads"
 # A CBLAS must not open threads of its own inside eosin's.
 MKL_NUM_THREADS=1 BLIS_NUM_THREADS=1 "$program" \
-  --benchmark_filter='^(gemm|cpnn_|softmax_|info_nce|retrieval_|attention/|spot_branch/|negative_binomial_gradients/)' --benchmark_out="$folder/eosin.json" \
+  --benchmark_filter='^(gemm|cpnn_|softmax_|info_nce|retrieval_|attention/|spot_branch/|negative_binomial_gradients/|densenet_)' --benchmark_out="$folder/eosin.json" \
   --benchmark_out_format=json --benchmark_counters_tabular=true
 echo
 echo "PyTorch, $EOSIN_THREADS threads"
 "$python" bench/peers/cpnn_torch.py | tee "$folder/torch.jsonl"
 "$python" bench/peers/contrastive_torch.py | tee -a "$folder/torch.jsonl"
 "$python" bench/peers/transformer_torch.py | tee -a "$folder/torch.jsonl"
+"$python" bench/peers/vision_torch.py | tee -a "$folder/torch.jsonl"
 echo
 "$python" bench/peers/compare.py "$folder/eosin.json" "$folder/torch.jsonl" "$results"
 echo "all figures: $results"

@@ -7,6 +7,7 @@
 #include <eosin/core/buffer.hpp>
 #include <eosin/core/config.hpp>
 #include <eosin/core/context.hpp>
+#include <eosin/core/convolution_backend.hpp>
 #include <eosin/core/eigen.hpp>
 #include <eosin/core/error.hpp>
 #include <eosin/core/gemm_backend.hpp>
@@ -31,7 +32,9 @@
 #include <eosin/math/stirling.hpp>
 
 #include <eosin/ops/attention.hpp>
+#include <eosin/ops/batch_norm.hpp>
 #include <eosin/ops/block_product.hpp>
+#include <eosin/ops/convolution.hpp>
 #include <eosin/ops/dropout.hpp>
 #include <eosin/ops/elementwise.hpp>
 #include <eosin/ops/gather_rows.hpp>
@@ -41,11 +44,14 @@
 #include <eosin/ops/linear_gelu.hpp>
 #include <eosin/ops/negative_binomial.hpp>
 #include <eosin/ops/normalise_rows.hpp>
+#include <eosin/ops/pooling.hpp>
 #include <eosin/ops/reduce.hpp>
 #include <eosin/ops/sinusoidal_position.hpp>
 #include <eosin/ops/softmax.hpp>
 
 #include <eosin/layers/adapter.hpp>
+#include <eosin/layers/batch_norm.hpp>
+#include <eosin/layers/convolution.hpp>
 #include <eosin/layers/embedding.hpp>
 #include <eosin/layers/feed_forward.hpp>
 #include <eosin/layers/gelu_stack.hpp>
@@ -111,12 +117,16 @@
 #include <eosin/retrieval/top_k.hpp>
 
 #include <eosin/vision/augmentation.hpp>
+#include <eosin/vision/densenet.hpp>
 #include <eosin/vision/image.hpp>
+#include <eosin/vision/image_batch.hpp>
 #include <eosin/vision/nuclei.hpp>
 #include <eosin/vision/patch_encoder.hpp>
 #include <eosin/vision/patch_loader.hpp>
 #include <eosin/vision/patches.hpp>
+#include <eosin/vision/resnet.hpp>
 #include <eosin/vision/stain.hpp>
+#include <eosin/vision/stem.hpp>
 #include <eosin/vision/texture.hpp>
 #include <eosin/vision/vit.hpp>
 

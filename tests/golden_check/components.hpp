@@ -4,6 +4,7 @@
 
 #include "golden_check/cpnn_patch.hpp"
 #include "golden_check/cpnn_slide.hpp"
+#include "golden_check/densenet.hpp"
 #include "golden_check/gelu.hpp"
 #include "golden_check/info_nce.hpp"
 #include "golden_check/layer_norm.hpp"
@@ -14,6 +15,7 @@
 #include "golden_check/optimizer.hpp"
 #include "golden_check/pearson_loss.hpp"
 #include "golden_check/projection_head.hpp"
+#include "golden_check/resnet.hpp"
 #include "golden_check/retrieval.hpp"
 #include "golden_check/softmax_cross_entropy.hpp"
 #include "golden_check/transformer.hpp"
@@ -35,6 +37,7 @@ inline ComponentCheck find_component(const std::string& component, bool single_p
   static const std::map<std::string, Pair> components{
       {"cpnn_patch", {check_cpnn_patch<double>, check_cpnn_patch<float>}},
       {"cpnn_slide", {check_cpnn_slide<double>, check_cpnn_slide<float>}},
+      {"densenet", {check_densenet<double>, check_densenet<float>}},
       {"gelu", {check_gelu<double>, check_gelu<float>}},
       {"info_nce", {check_info_nce<double>, check_info_nce<float>}},
       {"layer_norm", {check_layer_norm<double>, check_layer_norm<float>}},
@@ -45,6 +48,7 @@ inline ComponentCheck find_component(const std::string& component, bool single_p
       {"optimizer", {check_optimizer<double>, check_optimizer<float>}},
       {"pearson_loss", {check_pearson_loss<double>, check_pearson_loss<float>}},
       {"projection_head", {check_projection_head<double>, check_projection_head<float>}},
+      {"resnet", {check_resnet<double>, check_resnet<float>}},
       {"retrieval", {check_retrieval<double>, check_retrieval<float>}},
       {"softmax_cross_entropy", {check_softmax_cross_entropy<double>, check_softmax_cross_entropy<float>}},
       {"transformer", {check_transformer<double>, check_transformer<float>}},

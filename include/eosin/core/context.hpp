@@ -4,6 +4,7 @@
 // passed first to every operation; there is no global state.
 
 #include <eosin/core/buffer.hpp>
+#include <eosin/core/convolution_backend.hpp>
 #include <eosin/core/gemm_backend.hpp>
 #include <eosin/core/thread_pool.hpp>
 #include <eosin/core/workspace.hpp>
@@ -21,6 +22,8 @@ struct CpuOptions {
   MathMode math_mode = MathMode::full;
   /// Matrix products; null means Eigen. Not owned; must outlive the context. See ops/gemm_onednn.hpp, gemm_cblas.hpp.
   const GemmBackend* gemm = nullptr;
+  /// Convolutions of floats; null means products of matrices. Not owned. See ops/convolution_onednn.hpp.
+  const ConvolutionBackend* convolution = nullptr;
 };
 
 /// Work on the processor. One thread at a time may use a context; it uses its own pool inside.
@@ -39,6 +42,7 @@ class CpuContext {
   Workspace& workspace() { return workspace_; }
   MathMode math_mode() const { return options_.math_mode; }
   const GemmBackend* gemm_backend() const { return options_.gemm; }
+  const ConvolutionBackend* convolution_backend() const { return options_.convolution; }
 
   /// Calls f(begin, end) for consecutive blocks of at most `block` items that cover [0, count).
   template <class F>

@@ -6,11 +6,7 @@
 #include <eosin/core/buffer.hpp>
 #include <eosin/math/pack.hpp>
 #include <eosin/ops/gemm.hpp>
-
-#include <dnnl.hpp>
-
-#include <pthread.h>
-#include <signal.h>
+#include <eosin/ops/onednn_calls.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -18,10 +14,6 @@
 #include <string>
 #include <unordered_map>
 #include <utility>
-
-/// Of the OpenMP runtime that oneDNN is linked with. Weak, so that neither omp.h nor that library is asked for, and a
-/// oneDNN built on other threads works too.
-extern "C" void omp_set_num_threads(int) __attribute__((weak));
 
 namespace eosin::ops {
 inline namespace EOSIN_ISA_NAMESPACE {
@@ -36,7 +28,7 @@ class OneDnnGemm final : public GemmBackend {
 
   void gemm(Transpose ta, Transpose tb, float alpha, MatrixView<const float> a, MatrixView<const float> b, float beta,
             MatrixView<float> c) const override {
-    use_this_thread_alone();
+    detail::use_this_thread_alone();
     const Index inner = ta == Transpose::yes ? a.rows() : a.cols();
     if (ta == Transpose::yes && tb == Transpose::no && c.cols() >= 64) {
       // X^T Y, the product of every weight gradient, is the one form that oneDNN's kernel does at two thirds of its
@@ -64,8 +56,8 @@ class OneDnnGemm final : public GemmBackend {
   bool gemm(Transpose ta, Transpose tb, MatrixView<const BFloat16> a, MatrixView<const BFloat16> b, float beta,
             MatrixView<float> c) const override {
     if (!bf16_) return false;
-    use_this_thread_alone();
-    const SignalsHeld held;
+    detail::use_this_thread_alone();
+    const detail::SignalsHeld held;
     // Matrices of these shapes come back in every step; oneDNN caches the generated code, this the rest.
     thread_local const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
     thread_local dnnl::stream stream(engine);
@@ -106,27 +98,9 @@ class OneDnnGemm final : public GemmBackend {
   }
 
  private:
-  /// While it lives, this thread takes no signal; one that arrives meanwhile is taken afterwards. oneDNN's generated
-  /// code takes the stack pointer for an address of its data, so that a handler's frame would be written over the
-  /// matrices and the heap. Two system calls, below a microsecond.
-  class SignalsHeld {
-   public:
-    SignalsHeld() noexcept {
-      sigset_t all;
-      sigfillset(&all);
-      pthread_sigmask(SIG_SETMASK, &all, &before_);
-    }
-    SignalsHeld(const SignalsHeld&) = delete;
-    SignalsHeld& operator=(const SignalsHeld&) = delete;
-    ~SignalsHeld() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
-   private:
-    sigset_t before_;
-  };
-
   static void sgemm(char ta, char tb, Index inner, float alpha, MatrixView<const float> a, MatrixView<const float> b,
                     float beta, MatrixView<float> c) {
-    const SignalsHeld held;
+    const detail::SignalsHeld held;
     const auto status = dnnl_sgemm(ta, tb, c.rows(), c.cols(), inner, alpha, a.data(), leading(a), b.data(), leading(b),
                                    beta, c.data(), leading(c));
     if (status != dnnl_success) throw Error("oneDNN: sgemm failed with status " + std::to_string(int(status)));
@@ -170,14 +144,6 @@ class OneDnnGemm final : public GemmBackend {
   static Index leading(const MatrixView<T>& m) {
     return std::max<Index>(1, m.stride());
   }
-  /// oneDNN would open an OpenMP region of its own inside the task of our pool.
-  static void use_this_thread_alone() {
-    thread_local bool set = false;
-    if (set || omp_set_num_threads == nullptr) return;
-    omp_set_num_threads(1);
-    set = true;
-  }
-
   bool bf16_;
 };
 
