@@ -7,6 +7,7 @@
 #include <eosin/core/context.hpp>
 
 #if EOSIN_HAS_ONEDNN
+#include <eosin/ops/convolution_onednn.hpp>
 #include <eosin/ops/gemm_onednn.hpp>
 #endif
 #if EOSIN_HAS_CBLAS
@@ -34,6 +35,15 @@ inline std::unique_ptr<eosin::GemmBackend> make_gemm(Gemm choice) {
 #endif
   if (choice == Gemm::onednn) throw eosin::ValueError("--gemm onednn: this program was built without oneDNN");
   if (choice == Gemm::cblas) throw eosin::ValueError("--gemm cblas: this program was built without a CBLAS");
+  return nullptr;
+}
+
+/// The library of convolutions that goes with a choice; null: products of matrices.
+inline std::unique_ptr<eosin::ConvolutionBackend> make_convolution(Gemm choice) {
+#if EOSIN_HAS_ONEDNN
+  if (choice == Gemm::automatic || choice == Gemm::onednn) return std::make_unique<eosin::ops::OneDnnConvolution>();
+#endif
+  static_cast<void>(choice);
   return nullptr;
 }
 

@@ -10,7 +10,10 @@
 //   calibrated  y = mean_g + slope_g (prediction - mean_g), slopes from what members predicted for samples that they
 //               were not trained on (common/calibration.hpp)
 
+#include "image_branch.hpp"
+#include "image_network.hpp"
 #include "settings.hpp"
+#include "trainer.hpp"
 
 #include "common/calibration.hpp"
 #include "common/interrupt.hpp"
@@ -32,6 +35,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <limits>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <string>
@@ -92,7 +96,7 @@ class Ensemble {
       log_.resume(out / "log.jsonl", first, state.at("epoch").get<Index>());
     }
     const auto plans =
-        study::plan_members(study, {settings_.folds, settings_.members, settings_.seed, settings_.seed});
+        study::plan_members(study, {settings_.folds.value(), settings_.members, settings_.seed, settings_.seed});
     // What an earlier run found does not belong to the model that is trained now.
     common::remove_results(out);
     if (state.is_null()) {
@@ -106,6 +110,7 @@ class Ensemble {
     common::Progress progress("train", total, "epochs", std::move(shown));
     for (std::size_t i = 0; i < plans.size(); ++i) {
       add_member(plans[i].seed);
+      if (members_[i].network && !settings_.weights.empty()) members_[i].network->load(settings_.weights);
       if (i < first) {
         load_member(member_file(folder, i), i);
       } else {
@@ -116,6 +121,7 @@ class Ensemble {
         train_member(study, plans[i], i, checkpoint, i == first && !state.is_null(), extra, progress);
       }
       save_member(member_file(folder, i), i);
+      trained_ = i + 1;
     }
     progress.finish();
     embed_keys(study);
@@ -230,6 +236,7 @@ class Ensemble {
       for (std::size_t i = 0; i < json.at("members").get<std::size_t>(); ++i) {
         ensemble.add_member(0);
         ensemble.load_member(member_file(folder, i), i);
+        ensemble.trained_ = i + 1;
         auto& member = ensemble.members_.back();
         const auto name = "member-" + std::to_string(i);
         member.keys = Matrix<float>(keys, width);
@@ -253,6 +260,8 @@ class Ensemble {
 
  private:
   struct Member {
+    std::unique_ptr<eosin::Parameters<float>> parameters;
+    std::unique_ptr<ImageNetwork> network;  ///< where one is trained
     std::unique_ptr<Model<float>> model;
     Matrix<float> keys;     ///< spot embeddings of all training spots
     Matrix<double> weight;  ///< [projection x genes]
@@ -273,9 +282,17 @@ class Ensemble {
 
   void add_member(std::uint64_t seed) {
     auto& member = members_.emplace_back();
-    member.model =
-        std::make_unique<Model<float>>(model_options(settings_, gene_count(), inputs_, x_rows(), y_rows()));
-    member.model->parameters().allocate(*context_, seed);
+    member.parameters = std::make_unique<eosin::Parameters<float>>();
+    Index inputs = inputs_;
+    if (settings_.trains_network()) {
+      member.network =
+          std::make_unique<ImageNetwork>(*member.parameters, settings_.encoder.value(), settings_.image_size,
+                                         !settings_.has_compat("no-final-relu"));
+      inputs = member.network->channels();
+    }
+    member.model = std::make_unique<Model<float>>(
+        model_options(settings_, gene_count(), inputs, x_rows(), y_rows()), member.parameters.get());
+    member.parameters->allocate(*context_, seed);
   }
 
   /// Inputs of the spot branch for every training and validation sample, and the keys' expression.
@@ -352,11 +369,7 @@ class Ensemble {
                     const std::filesystem::path& checkpoint, bool resume, const nlohmann::json& extra,
                     common::Progress& progress) {
     std::vector<const SpotInputs*> spots;
-    std::vector<MatrixView<const float>> features;
-    for (const auto* sample : study.of(plan.train)) {
-      spots.push_back(&inputs_of_[place(study, *sample)]);
-      features.push_back(sample->features.view());
-    }
+    for (const auto* sample : study.of(plan.train)) spots.push_back(&inputs_of_[place(study, *sample)]);
     TrainOptions options;
     options.epochs = settings_.epochs.value();
     options.batch = settings_.batch.value();
@@ -368,7 +381,7 @@ class Ensemble {
     options.positive_radius = settings_.positive_radius;
     options.patience = settings_.patience;
     options.seed = plan.seed;
-    ImageBranch images(std::move(features), settings_.feature_noise);
+    auto images = image_branch(study, plan, member);
     std::function<double()> validate;
     if (!plan.validate.empty()) validate = [&] { return validation(study, plan, member); };
     Trainer trainer(*context_, *members_[member].model, images, std::move(spots), validate, options);
@@ -400,6 +413,18 @@ class Ensemble {
     trainer.save(checkpoint, extra);
     log_.keep(static_cast<Index>(member), trainer.best_epoch());
     trainer.restore_best();
+  }
+
+  ImageBranch image_branch(const study::Study& study, const study::MemberPlan& plan, std::size_t member) const {
+    if (members_[member].network) {
+      std::vector<std::vector<eosin::vision::PatchSource>> patches;
+      for (const auto* sample : study.of(plan.train)) patches.push_back(patch_sources(settings_, *sample));
+      return ImageBranch(
+          TrainedNetwork(*members_[member].network, patches, loader_options(settings_, true, plan.seed)));
+    }
+    std::vector<MatrixView<const float>> features;
+    for (const auto* sample : study.of(plan.train)) features.push_back(sample->features.view());
+    return ImageBranch(GivenFeatures(std::move(features), settings_.feature_noise));
   }
 
   /// 1 - mean Pearson correlation per gene of what the member retrieves for its validation samples from its training
@@ -464,8 +489,16 @@ class Ensemble {
 
   Matrix<float> embed_images(std::size_t member, const study::Sample& sample) {
     Matrix<float> embeddings(sample.size(), settings_.projection);
-    members_[member].model->embed_images(*context_, sample.features.view(), embeddings.view());
+    members_[member].model->embed_images(*context_, features_of(member, sample), embeddings.view());
     return embeddings;
+  }
+  /// What the image head gets. The features of a member's network are kept once it is trained.
+  MatrixView<const float> features_of(std::size_t member, const study::Sample& sample) {
+    if (!members_[member].network) return sample.features.view();
+    auto& features = encoded_[{member, sample.name}];
+    if (features.empty() || member >= trained_)
+      features = encode_sample(*context_, settings_, *members_[member].network, sample);
+    return std::as_const(features).view();
   }
 
   eosin::retrieval::Neighbours<float> find(MatrixView<const float> keys, MatrixView<const float> queries) {
@@ -579,11 +612,17 @@ class Ensemble {
     eosin::io::SafeTensorsWriter writer;
     const auto& parameters = std::as_const(*members_[member].model).parameters();
     eosin::io::add_segments<float>(writer, "", parameters, parameters.values());
+    if (members_[member].network)
+      for (const auto& buffer : members_[member].network->buffers())
+        writer.add<float>(buffer.name, {buffer.values.size()}, eosin::VectorView<const float>(buffer.values));
     writer.write(path);
   }
   void load_member(const std::filesystem::path& path, std::size_t member) {
     auto& parameters = members_[member].model->parameters();
-    eosin::io::load_segments<float>(eosin::io::SafeTensors::read(path), "", parameters, parameters.values());
+    const auto file = eosin::io::SafeTensors::read(path);
+    eosin::io::load_segments<float>(file, "", parameters, parameters.values());
+    if (members_[member].network)
+      for (const auto& buffer : members_[member].network->buffers()) file.copy_to<float>(buffer.name, buffer.values);
   }
 
   eosin::CpuContext* context_;
@@ -596,6 +635,8 @@ class Ensemble {
   std::pair<Index, Index> loaded_rows_{0, 0};
   std::vector<std::pair<std::string, Index>> keys_;
   Matrix<float> key_expression_;
+  std::map<std::pair<std::size_t, std::string>, Matrix<float>> encoded_;  ///< by member and sample
+  std::size_t trained_ = 0;                                                ///< members that are trained
   Vector<double> mean_;  ///< training mean of each gene
   Vector<double> retrieval_slope_, linear_slope_;
   Predictor chosen_ = Predictor::retrieval;

@@ -123,8 +123,9 @@ void add_training_options(CLI::App& app, Settings& s) {
   app.add_option("--dropout", s.dropout, "share of activations dropped in training")
       ->capture_default_str()
       ->check(common::in_range(0, 0.99, "SHARE"));
-  app.add_option("--folds", s.folds, "folds of the training samples that take turns in validating; 1: none does")
-      ->capture_default_str()
+  optional_number(app, "--folds", s.folds,
+                  "folds of the training samples that take turns in validating, 1: none does [default: 4; 1 where a "
+                  "network is trained]")
       ->check(some);
   app.add_option("--members", s.members, "models per fold, averaged")->capture_default_str()->check(some);
   app.add_option("--seed", s.seed, "seed of everything random")->capture_default_str();
@@ -206,12 +207,18 @@ int main(int argc, char** argv) {
 
   try {
     const common::Interrupt interrupt;
-    const auto backend = common::make_gemm(run->parsed() ? settings.gemm : gemm);
+    const auto products = run->parsed() ? settings.gemm : gemm;
+    const auto backend = common::make_gemm(products);
+    const auto convolution = common::make_convolution(products);
     if (run->parsed()) {
-      eosin::CpuContext context({.threads = settings.threads, .math_mode = settings.math, .gemm = backend.get()});
+      eosin::CpuContext context({.threads = settings.threads,
+                                 .math_mode = settings.math,
+                                 .gemm = backend.get(),
+                                 .convolution = convolution.get()});
       mclstexp::run(context, settings, command_of(argc, argv));
     } else {
-      mclstexp::predict({.threads = threads, .gemm = backend.get()}, predict_settings, command_of(argc, argv));
+      mclstexp::predict({.threads = threads, .gemm = backend.get(), .convolution = convolution.get()},
+                        predict_settings, command_of(argc, argv));
     }
   } catch (const std::bad_alloc&) {
     std::fputs("mclstexp: there is not enough memory\n", stderr);

@@ -1,11 +1,16 @@
 #include "run.hpp"
 
 #include "ensemble.hpp"
+#include "image_network.hpp"
 
 #include "common/results.hpp"
 #include "common/retrieval_examples.hpp"
 #include "common/run_support.hpp"
 #include "common/simulated_study.hpp"
+
+#include <eosin/io/checkpoint.hpp>
+#include <eosin/io/feature_cache.hpp>
+#include <eosin/io/number.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -50,6 +55,51 @@ study::Study load(eosin::CpuContext& context, Settings& settings) {
                                      .keep_images = true,
                                      .require_images = settings.network(),
                                      .log = logger(settings.quiet)});
+}
+
+void save_network(const std::filesystem::path& path, const eosin::Parameters<float>& parameters,
+                  ImageNetwork& network) {
+  eosin::io::SafeTensorsWriter writer;
+  eosin::io::add_segments<float>(writer, "", parameters, parameters.values());
+  for (const auto& buffer : network.buffers())
+    writer.add<float>(buffer.name, {buffer.values.size()}, eosin::VectorView<const float>(buffer.values));
+  writer.write(path);
+}
+
+/// Features of all samples from a network that is not trained, kept in settings.feature_cache where that is a folder.
+void encode_frozen(eosin::CpuContext& context, const Settings& settings, eosin::Parameters<float>& parameters,
+                   ImageNetwork& network, study::Study& study) {
+  eosin::io::ContentHash weights;
+  weights.add(parameters.values().data(), static_cast<std::size_t>(parameters.values().size()) * sizeof(float));
+  for (const auto& buffer : network.buffers())
+    weights.add(buffer.values.data(), static_cast<std::size_t>(buffer.values.size()) * sizeof(float));
+  const std::string encoder = word_of(encoder_words, settings.encoder.value());
+  study.feature_names.clear();
+  for (Index c = 0; c < network.channels(); ++c) study.feature_names.push_back(encoder + "_" + std::to_string(c));
+  const auto log = logger(settings.quiet);
+  for (auto& sample : study.samples) {
+    const double edge = settings.patch_size > 0 ? settings.patch_size : sample.pitch;
+    eosin::io::FeatureKey key;
+    key.set("image", eosin::io::content_hash(*sample.image))
+        .set("x", eosin::io::content_hash(std::span<const double>(sample.x)))
+        .set("y", eosin::io::content_hash(std::span<const double>(sample.y)))
+        .set("edge", eosin::io::number_text(edge))
+        .set("size", settings.image_size)
+        .set("encoder", encoder)
+        .set("weights", weights.text())
+        .set("normalisation", word_of(image_normalisation_words, settings.image_normalisation))
+        .set("final_relu", settings.has_compat("no-final-relu") ? "no" : "yes")
+        .set("augmented", settings.has_compat("augmented-test") ? std::to_string(settings.seed) : "no");
+    const eosin::io::FeatureCache cache(settings.feature_cache);
+    if (!settings.feature_cache.empty())
+      if (auto cached = cache.read(key, sample.size())) {
+        sample.features = std::move(*cached);
+        continue;
+      }
+    if (log) log(sample.name + ": " + std::to_string(sample.size()) + " patches through " + encoder);
+    sample.features = encode_sample(context, settings, network, sample);
+    if (!settings.feature_cache.empty()) cache.write(key, sample.features);
+  }
 }
 
 /// What the release evaluates: each gene scaled over the section instead of each spot over its genes.
@@ -97,6 +147,16 @@ void run(eosin::CpuContext& context, Settings settings, const std::string& comma
   auto study = load(context, settings);
   for (const auto& sample : study.samples)
     eosin::require_value(sample.measured, "run", "sample " + sample.name + " has no counts");
+  make_folders(out, {"model", "predictions", "genes"});
+  if (settings.network() && settings.freeze_encoder) {
+    eosin::Parameters<float> parameters;
+    ImageNetwork network(parameters, settings.encoder.value(), settings.image_size,
+                         !settings.has_compat("no-final-relu"));
+    parameters.allocate(context, settings.seed);
+    if (!settings.weights.empty()) network.load(settings.weights);
+    encode_frozen(context, settings, parameters, network, study);
+    save_network(out / "model" / "image_encoder.safetensors", parameters, network);
+  }
   const auto standardiser = study::standardise_features(context, study, settings.standardisation);
   study::normalise_expression(context, study);
   study::require_choices(study, settings.report);
@@ -104,7 +164,6 @@ void run(eosin::CpuContext& context, Settings settings, const std::string& comma
   if (log) log(std::to_string(study.genes.size()) + " genes; features: " + std::to_string(study.feature_names.size()));
 
   const auto before_training = std::chrono::steady_clock::now();
-  make_folders(out, {"model", "predictions", "genes"});
   Ensemble ensemble(context, settings, static_cast<Index>(study.feature_names.size()), study.genes);
   ensemble.train(study, out);
   ensemble.save(out / "model", study, standardiser);
@@ -171,6 +230,13 @@ void predict(eosin::CpuOptions options, const PredictSettings& settings, const s
                                            .keep_images = model.network(),
                                            .require_images = model.network(),
                                            .log = logger(settings.quiet)});
+  if (model.network() && model.freeze_encoder) {
+    eosin::Parameters<float> parameters;
+    ImageNetwork network(parameters, model.encoder.value(), model.image_size, !model.has_compat("no-final-relu"));
+    parameters.allocate(context, 0);
+    network.load(std::filesystem::path(settings.model) / "image_encoder.safetensors");
+    encode_frozen(context, model, parameters, network, study);
+  }
   study::standardise_as_trained(context, study, feature_names, standardiser);
   study::normalise_expression(context, study);
   if (model.has_compat("gene-axis")) normalise_as_released(context, study);

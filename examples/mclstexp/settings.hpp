@@ -4,7 +4,7 @@
 // to the model folder, read back by --resume and predict.
 
 #include "model.hpp"
-#include "trainer.hpp"
+#include "train_options.hpp"
 
 #include "common/gemm_choice.hpp"
 #include "common/report_choices.hpp"
@@ -110,7 +110,7 @@ struct Settings {
   double weight_decay = 1e-3;
   double clip_norm = 0;
   double dropout = 0.3;
-  Index folds = 4;
+  std::optional<Index> folds;
   Index members = 1;
   std::uint64_t seed = 1;
   // prediction
@@ -133,14 +133,16 @@ struct Settings {
   bool has_compat(const std::string& name) const {
     return std::find(compat.begin(), compat.end(), name) != compat.end();
   }
+  /// Whether patches go through a network, and whether it is trained.
   bool network() const { return encoder.value() != Encoder::features; }
+  bool trains_network() const { return network() && !freeze_encoder; }
 
   /// Puts the defaults that depend on others in the place of what was not given.
   void complete() {
     if (!encoder) encoder = weights.empty() ? Encoder::features : Encoder::densenet121;
-    const bool trains_network = network() && !freeze_encoder;
-    if (!epochs) epochs = trains_network ? 10 : 90;
-    if (!batch) batch = trains_network ? 32 : 128;
+    if (!epochs) epochs = trains_network() ? 10 : 90;
+    if (!batch) batch = trains_network() ? 32 : 128;
+    if (!folds) folds = trains_network() ? 1 : 4;
   }
 };
 
@@ -186,7 +188,7 @@ inline nlohmann::json to_json(const Settings& s) {
           {"weight_decay", s.weight_decay},
           {"clip_norm", s.clip_norm},
           {"dropout", s.dropout},
-          {"folds", s.folds},
+          {"folds", s.folds.value()},
           {"members", s.members},
           {"seed", s.seed},
           {"predict", word_of(predictor_words, s.predictor)},
@@ -221,6 +223,10 @@ inline Settings settings_for_prediction(const nlohmann::json& json) {
   s.calibrate = json.at("calibrate").get<bool>();
   s.compat = json.at("compat").get<std::vector<std::string>>();
   s.math = meaning_of(common::math_words, word("math"));
+  s.seed = json.at("seed").get<std::uint64_t>();
+  s.jitter = json.at("jitter").get<double>();
+  s.flip = json.at("flip").get<bool>();
+  s.rotation = json.at("rotation").get<double>();
   s.complete();
   return s;
 }

@@ -6,11 +6,11 @@
 
 #include "image_branch.hpp"
 #include "model.hpp"
+#include "train_options.hpp"
 
 #include "common/training_state.hpp"
 
 #include <eosin/optim/clip.hpp>
-#include <eosin/optim/schedule.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -30,25 +30,6 @@ struct SpotInputs {
   Matrix<float> expression;  ///< [N x genes]
   Matrix<Index> positions;   ///< [N x 2]; 0 x 0 for Position::none
   Matrix<float> centres;     ///< [N x 2] in units of the spot pitch, for neighbours
-};
-
-enum class Sentences {
-  section,  ///< spots of one section attend to each other
-  batch     ///< all spots of a mini-batch do, whatever their section
-};
-
-struct TrainOptions {
-  Index epochs = 90;
-  Index batch = 128;  ///< spots per step; 0: one whole section per step
-  Sentences sentences = Sentences::section;
-  common::OptimiserOptions optimiser{common::Optimiser::adam, 1e-3};
-  double learning_rate = 1e-4;
-  eosin::optim::Schedule schedule{};
-  double clip_norm = 0;        ///< 0: none
-  double dropout = 0;
-  double positive_radius = 0;  ///< in spot pitches: spots that near count as positives of each other; 0: none
-  Index patience = 0;          ///< epochs without improvement before stopping; 0: never
-  std::uint64_t seed = 1;
 };
 
 struct EpochRecord {

@@ -50,7 +50,7 @@ void check_vit(const GoldenCase& golden, Comparison& comparison) {
   parameters.allocate(context, 0);
   load_parameters(golden, parameters);
   typename vision::Vit<T>::Cache cache;
-  Matrix<T> features(upstream.rows(), vit.features()), d_images(images.rows(), images.cols());
+  Matrix<T> features(upstream.rows(), vit.channels()), d_images(images.rows(), images.cols());
   vit.forward(context, images, features.view(), cache);
   comparison.check("out/features", features);
   comparison.check("loss", upstream_loss(features, upstream));

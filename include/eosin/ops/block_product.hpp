@@ -21,7 +21,7 @@ inline namespace EOSIN_ISA_NAMESPACE {
 namespace detail {
 
 /// Rows and registers of a tile, and rows of the tiles at the end.
-inline constexpr Index tile_rows = 6;
+inline constexpr Index register_rows = 6;
 #if defined(__AVX512F__) || defined(__ARM_NEON)
 inline constexpr Index tile_packs = 4;
 #else
@@ -89,7 +89,7 @@ void product_columns(Index rows, Index inner, Block<const T> a, Block<const T> b
                                   std::make_index_sequence<Packs>());
   };
   Index row = 0;
-  for (; row + tile_rows <= rows; row += tile_rows) tile(row, std::make_index_sequence<tile_rows>());
+  for (; row + register_rows <= rows; row += register_rows) tile(row, std::make_index_sequence<register_rows>());
   for (; row < rows; row += block_rows) tile(row, std::make_index_sequence<block_rows>());
 }
 

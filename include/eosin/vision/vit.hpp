@@ -12,10 +12,13 @@
 // ViT-B/32 is {.height = 224, .width = 224, .patch = 32, .size = 768, .depth = 12, .heads = 12}. An image is a row per
 // pixel, its channels together; the weight of the patches is [size x channels x patch x patch], as in PyTorch.
 
+#include <eosin/layers/batch_norm.hpp>
 #include <eosin/layers/transformer.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace eosin::vision {
@@ -45,6 +48,8 @@ class Vit {
   Vit(Parameters<T, Space>& parameters, const VitOptions& options, const std::string& prefix = "")
       : parameters_(&parameters),
         options_(checked(options)),
+        prefix_(prefix),
+        first_segment_(parameters.segments().size()),
         class_token_(parameters.add(prefix + "cls_token", {1, 1, options.size}, init::Normal{0, 1e-6})),
         positions_(parameters.add(prefix + "pos_embed", {1, tokens(), options.size}, init::Normal{0, 0.02})),
         patch_weight_(parameters.add(prefix + "patch_embed.proj.weight",
@@ -55,13 +60,22 @@ class Vit {
                 [&](Index block) {
                   return layers::TransformerBlockNames::timm(prefix + "blocks." + std::to_string(block));
                 }),
-        norm_(parameters, prefix + "fc_norm", options.size, {.eps = options.layer_norm_eps}) {}
+        norm_(parameters, prefix + "fc_norm", options.size, {.eps = options.layer_norm_eps}),
+        last_segment_(parameters.segments().size()) {}
 
   const VitOptions& options() const { return options_; }
-  Index features() const { return options_.size; }
+  /// Features per image.
+  Index channels() const { return options_.size; }
   Index patches() const { return (options_.height / options_.patch) * (options_.width / options_.patch); }
   /// Of an image, the class token included.
   Index tokens() const { return patches() + 1; }
+
+  // For io/image_encoder_weights.hpp: nothing but the parameters is saved, under timm's names.
+  const std::string& prefix() const { return prefix_; }
+  /// Its segments in the parameters: [first, last).
+  std::pair<std::size_t, std::size_t> segments() const { return {first_segment_, last_segment_}; }
+  std::vector<layers::NamedBuffer<T>> buffers() const { return {}; }
+  static std::vector<std::string> spellings(const std::string& name) { return {name, "image_encoder.model." + name}; }
 
   /// images [n height width x channels] (rows any stride apart) to features [n x size]. Keep the cache until backward.
   template <Context C>
@@ -218,9 +232,12 @@ class Vit {
 
   Parameters<T, Space>* parameters_;
   VitOptions options_;
+  std::string prefix_;
+  std::size_t first_segment_;
   SegmentId class_token_, positions_, patch_weight_, patch_bias_;
   layers::Transformer<T, Space> blocks_;
   layers::LayerNorm<T, Space> norm_;
+  std::size_t last_segment_;
 };
 
 }  // namespace eosin::vision
