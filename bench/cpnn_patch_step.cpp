@@ -108,6 +108,7 @@ void cpnn_patch_step(benchmark::State& state, const Backend& backend) {
   const double rate = best_product_rate();
   state.counters["step"] = median(step_seconds);
   state.counters["gemm_only"] = median(product_seconds);
+  state.counters["step_over_products"] = median_ratio(step_seconds, product_seconds);
   state.counters["operations"] = operations;
   state.counters["best_rate"] = rate;
   state.counters["step_over_best"] = median(step_seconds) * rate / operations;

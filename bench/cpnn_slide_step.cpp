@@ -3,6 +3,7 @@
 //
 // Steps alternate with the matrix products of the MLP alone (same shapes, same forms, same backend). Counters, medians:
 //   step, gemm_only   seconds of a step, of its products through the same backend
+//   step_over_products  of a step and the products right after it, so that a machine whose rate drifts does not matter
 //   best_rate         operations per second of the best product of any backend in this process, in float
 //   step_over_best    step / (operations of its products / best_rate)
 //   peak_memory       bytes, of the process with the data
@@ -81,6 +82,7 @@ void cpnn_slide_step(benchmark::State& state, Index inputs, const Backend& backe
   const double rate = best_product_rate();
   state.counters["step"] = median(step_seconds);
   state.counters["gemm_only"] = median(product_seconds);
+  state.counters["step_over_products"] = median_ratio(step_seconds, product_seconds);
   state.counters["operations"] = operations;
   state.counters["best_rate"] = rate;
   state.counters["step_over_best"] = median(step_seconds) * rate / operations;
@@ -94,7 +96,7 @@ const bool registered = [] {
     benchmark::RegisterBenchmark(
         name.c_str(), [=, &backend](benchmark::State& state) { cpnn_slide_step(state, inputs, backend, mode); })
         ->Unit(benchmark::kMillisecond)
-        ->Iterations(5)
+        ->Iterations(9)
         ->UseManualTime();
   };
   for (const Index inputs : {512, 1536})
