@@ -43,7 +43,8 @@ struct Data {
         section.centres(i, 0) = static_cast<float>(i);  // in a row, one pitch apart
         section.centres(i, 1) = 0;
         for (Index k = 0; k < 3; ++k) {
-          for (Index g = 0; g < genes; ++g) section.expression(i, g) += static_cast<float>(hidden(i, k) * to_genes(k, g));
+          for (Index g = 0; g < genes; ++g)
+            section.expression(i, g) += static_cast<float>(hidden(i, k) * to_genes(k, g));
           for (Index c = 0; c < inputs; ++c) given(i, c) += static_cast<float>(hidden(i, k) * to_features(k, c));
         }
       }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -72,7 +73,8 @@ TEST_CASE("plan_members: as many folds as samples at most, folds by the split se
 }
 
 TEST_CASE("plan_members: nothing validates with one fold or one sample") {
-  for (const auto& [study, folds] : {std::pair(study_of({"A", "B", "C"}), eosin::Index{1}), std::pair(study_of({"A"}), eosin::Index{4})}) {
+  const std::pair<study::Study, eosin::Index> cases[] = {{study_of({"A", "B", "C"}), 1}, {study_of({"A"}), 4}};
+  for (const auto& [study, folds] : cases) {
     const auto plans = study::plan_members(study, {.folds = folds, .members = 2});
     REQUIRE(plans.size() == 2);
     for (const auto& plan : plans) {

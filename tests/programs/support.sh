@@ -56,7 +56,9 @@ run_it() {
   local threads=()
   printf '%s\n' "$@" >words
   grep -oE '^--[a-z0-9-]+' words >>used
-  if [ -n "$one_thread_of" ] && grep -qxE "$one_thread_of" words && ! grep -qxE -- '--threads|--help' words; then threads=(--threads 1); fi
+  if [ -n "$one_thread_of" ] && grep -qxE "$one_thread_of" words && ! grep -qxE -- '--threads|--help' words; then
+    threads=(--threads 1)
+  fi
   timeout 250 "$program" "$@" ${threads[@]+"${threads[@]}"} >stdout 2>stderr
   status=$?
 }
