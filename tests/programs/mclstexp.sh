@@ -157,6 +157,8 @@ check resume/status "status $status: $(last_error)" test "$status" = 0
 check resume/members "they differ from those of an uninterrupted run" same_members whole killed
 check resume/predictions "they differ from those of an uninterrupted run" \
   same_table whole/predictions/D.csv.gz killed/predictions/D.csv.gz
+check resume/ensemble "it differs from that of an uninterrupted run" \
+  cmp whole/model/ensemble.safetensors killed/model/ensemble.safetensors
 check resume/log "$(wc -l <killed/log.jsonl) lines" each_epoch_once killed $total
 check resume/no-temporary-files "$(find killed -name '*.part-*')" none_left killed
 run_it "${long[@]}" --resume --out killed
@@ -245,12 +247,12 @@ check simulate/retrieval-pictures "no pictures" grep -q 'data:image' out/report.
 
 # A picture of 24 x 17 pixels with six spots.
 mkdir -p picture
-for s in A B; do
+for s in A B C; do
   printf 'x\ty\tpixel_x\tpixel_y\n1\t1\t4\t4\n2\t1\t12\t4\n3\t1\t20\t4\n1\t2\t4\t12\n2\t2\t12\t12\n3\t2\t20\t12\n' >picture/$s.spots
   printf '\tG1\tG2\n1x1\t3\t5\n2x1\t2\t6\n3x1\t4\t1\n1x2\t5\t2\n2x2\t1\t7\n3x2\t6\t3\n' >picture/$s.tsv
 done
 cp "$images"/small.png picture/
-printf 'sample,patient,counts,spots,image,features,composition\nA,,A.tsv,A.spots,small.png,,\nB,,B.tsv,B.spots,small.png,,\n' \
+printf 'sample,patient,counts,spots,image,features,composition\nA,,A.tsv,A.spots,small.png,,\nB,,B.tsv,B.spots,small.png,,\nC,,C.tsv,C.spots,small.png,,\n' \
   >picture/samples.csv
 pictures=(run --samples picture/samples.csv --train A --test B "${tiny[@]}" --epochs 1)
 run_it "${pictures[@]}" --out picture-out
@@ -267,9 +269,19 @@ else
   check network/cached-predictions "they differ" same_table frozen.csv.gz out/predictions/B.csv.gz
   works network/trained "${network[@]}" --batch 3 --jitter 0.2 --flip off --rotation 90 --checkpoint-every 0
   cp out/predictions/B.csv.gz trained.csv.gz
-  rm -rf trained && mv out trained
+  mv out trained
   run_it predict --model trained/model --samples picture/samples.csv --test B --quiet --out trained-again
   check network/predict "status $status: $(last_error)" same_table trained.csv.gz trained-again/predictions/B.csv.gz
+  # Of two members, stopped on each other's samples, at least one keeps an epoch before its last.
+  folded=(run --samples picture/samples.csv --train A,C --test B "${tiny[@]}" --encoder resnet18 --image-size 32 --batch 3
+    --epochs 3 --learning-rate 0.001 --gemm eigen --threads 1 --quiet --out folded)
+  run_it "${folded[@]}"
+  check network/folds "status $status: $(last_error)" test "$status" = 0
+  cp folded/model/ensemble.safetensors folded.safetensors
+  run_it "${folded[@]}" --resume
+  check network/resumed-ensemble "the finished run continued gives another ensemble" \
+    cmp folded.safetensors folded/model/ensemble.safetensors
+  rm -rf folded trained trained-again
   for word in no-final-relu augmented-test; do
     works "network/compat-$word" "${network[@]}" --freeze-encoder --image-normalisation compat --compat "$word"
   done
@@ -307,6 +319,10 @@ bad domains-beyond-spots '--domains|sample D|40 spots' "${short[@]}" --domains 4
 bad network-without-images 'image' "${short[@]}" --encoder resnet18
 if [ -s picture-out/metrics.json ]; then
   bad weights-missing 'nowhere.safetensors|no such file' "${pictures[@]}" --weights nowhere.safetensors
+  cp -r picture-out stale-picture
+  run_it "${pictures[@]}" --weights nowhere.safetensors --quiet --out stale-picture
+  check bad/weights-missing-keeps-results "status $status, older results are gone" \
+    test "$status" = 1 -a -s stale-picture/metrics.json -a -s stale-picture/model/member-0.safetensors
   cp data/samples.csv weights.safetensors
   bad weights-are-text 'weights.safetensors' "${pictures[@]}" --weights weights.safetensors
   bad weights-of-another-network 'member-0.safetensors' "${pictures[@]}" --weights first/model/member-0.safetensors

@@ -12,8 +12,9 @@ fi
 program=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 golden=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/golden
 images=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/fuzz/corpus/image
-# Every file is forced to the disk, which takes most of the time; in memory it takes none.
-if [ -z "${TMPDIR:-}" ] && [ -d /dev/shm ] && [ -w /dev/shm ]; then TMPDIR=/dev/shm; fi
+# Every file is forced to the disk, which takes most of the time; in memory, where there is a GiB of it, it takes none.
+if [ -z "${TMPDIR:-}" ] && [ -d /dev/shm ] && [ -w /dev/shm ] &&
+  [ "$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)" -ge 1048576 ] 2>/dev/null; then TMPDIR=/dev/shm; fi
 work=$(mktemp -d -p "${TMPDIR:-/tmp}") || exit 1
 child=
 cleanup() {
