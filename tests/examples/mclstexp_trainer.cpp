@@ -54,7 +54,7 @@ struct Data {
   }
 };
 
-const Data& data() {
+const Data& tissue() {
   static const Data shared;
   return shared;
 }
@@ -65,7 +65,7 @@ mclstexp::ModelOptions model_options() {
   options.depth = 1;
   options.heads = 2;
   options.head_width = 4;
-  options.x_rows = data().spots + 3;  // three that no spot uses
+  options.x_rows = tissue().spots + 3;  // three that no spot uses
   options.y_rows = 1;
   options.image_features = inputs;
   options.projection = 6;
@@ -103,12 +103,12 @@ struct Run {
   }
   static std::vector<MatrixView<const float>> feature_views(std::size_t sections) {
     std::vector<MatrixView<const float>> views;
-    for (std::size_t s = 0; s < sections; ++s) views.push_back(data().features[s].view());
+    for (std::size_t s = 0; s < sections; ++s) views.push_back(tissue().features[s].view());
     return views;
   }
   static std::vector<const SpotInputs*> spots(std::size_t sections) {
     std::vector<const SpotInputs*> pointers;
-    for (std::size_t s = 0; s < sections; ++s) pointers.push_back(&data().sections[s]);
+    for (std::size_t s = 0; s < sections; ++s) pointers.push_back(&tissue().sections[s]);
     return pointers;
   }
   std::vector<mclstexp::EpochRecord> epochs(Index count) {
@@ -158,7 +158,7 @@ TEST_CASE("mclstexp::Trainer: every spot is in one batch of an epoch, batches ar
   options.dropout = 0;
   Run moving(options);
   std::set<Index> all;
-  for (Index i = 0; i < data().spots; ++i) all.insert(i);
+  for (Index i = 0; i < tissue().spots; ++i) all.insert(i);
   CHECK(rows_moved_by_an_epoch(moving) == all);
 
   // 23 spots in three batches of at most 8 are 7, 8 and 8. All 23 occur (above), so none twice.
@@ -178,7 +178,7 @@ TEST_CASE("mclstexp::Trainer: batch 0 takes whole sections") {
   options.dropout = 0;
   options.optimiser.weight_decay = 0;
   Run moving(options);
-  CHECK(static_cast<Index>(rows_moved_by_an_epoch(moving).size()) == data().spots);
+  CHECK(static_cast<Index>(rows_moved_by_an_epoch(moving).size()) == tissue().spots);
   Run counting(options, counting_options());
   Index steps = 0;
   const auto record = counting.trainer.run_epoch([&](Index, Index) { ++steps; });
