@@ -5,144 +5,29 @@
 #
 # Makes four small samples of its own (40 spots, 30 genes, 3 types, 6 features) in a temporary folder. Prints a line per
 # check: `ok NAME`, `FAIL NAME: detail` or `SKIPPED NAME: reason`. Exit status 1 if a check failed.
-set -u
-export LC_ALL=C
-
-if [ $# -ne 1 ] || [ ! -x "$1" ]; then
-  echo "usage: $0 PATH_OF_CPNN" >&2
-  exit 2
-fi
-cpnn=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
-golden=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/golden
-images=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/fuzz/corpus/image
-# Every file is forced to the disk, which takes most of the time; in memory it takes none.
-if [ -z "${TMPDIR:-}" ] && [ -d /dev/shm ] && [ -w /dev/shm ]; then TMPDIR=/dev/shm; fi
-work=$(mktemp -d -p "${TMPDIR:-/tmp}") || exit 1
-child=
-cleanup() {
-  [ -n "$child" ] && kill -9 "$child" 2>/dev/null
-  rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 1' INT TERM
-cd "$work" || exit 1
-
-failed=0
-ok() { echo "ok $1"; }
-fail() {
-  echo "FAIL $1: $2"
-  failed=$((failed + 1))
-}
-skipped() { echo "SKIPPED $1: $2"; }
-# check NAME DETAIL CONDITION...: the condition is a command.
-check() {
-  local name=$1 detail=$2
-  shift 2
-  if "$@" >/dev/null 2>&1; then ok "$name"; else fail "$name" "$detail"; fi
-}
-all_words() {  # every further argument occurs in the file
-  local file=$1 word
-  shift
-  for word; do grep -qF -- "$word" "$file" || return 1; done
-}
-none_left() { [ -z "$(find "$1" -name '*.part-*' 2>/dev/null)" ]; }
-
-# Every option given anywhere, to see at the end that none was forgotten.
-: >used
-# Runs cpnn; standard output in ./stdout, standard error in ./stderr, status in $status. One thread where nothing is said:
-# these samples leave a second one nothing but waiting.
-run_cpnn() {
-  local threads=(--threads 1)
-  printf '%s\n' "$@" >words
-  grep -oE '^--[a-z-]+' words >>used
-  if ! grep -qxE 'run|predict' words || grep -qxE -- '--threads|--help' words; then threads=(); fi
-  timeout 250 "$cpnn" "$@" ${threads[@]+"${threads[@]}"} >stdout 2>stderr
-  status=$?
-}
-last_error() { tail -n 1 stderr; }
+. "$(dirname "${BASH_SOURCE[0]}")/support.sh"
+one_thread_of='run|predict'
 
 # ---- Data -----------------------------------------------------------------------------------------------------------
 
-# make_samples FOLDER: samples.csv and its files. Expression follows the composition, features follow it with noise.
-make_samples() {
-  mkdir -p "$1"/{counts,spots,features,compositions}
-  awk -v folder="$1" '
-    function random() { seed = (seed * 16807) % 2147483647; return seed / 2147483647 }
-    function noise() { return random() + random() + random() + random() - 2 }
-    BEGIN {
-      seed = 42; names = "ABCD"; genes = 30; types = 3
-      for (t = 0; t < types; ++t)
-        for (g = 0; g < genes; ++g) profile[t, g] = (g == t ? 0 : 0.2 + random()) * (g % types == t ? 6 : 1)
-      for (s = 1; s <= 4; ++s) {
-        name = substr(names, s, 1)
-        counts = folder "/counts/" name ".tsv"; spots = folder "/spots/" name ".tsv"
-        features = folder "/features/" name ".csv"; compositions = folder "/compositions/" name ".csv"
-        printf "" > counts
-        for (g = 0; g < genes; ++g) printf "\tG%02d", g > counts
-        printf "\n" > counts
-        print "x\ty\tpixel_x\tpixel_y\tselected" > spots
-        print "spot,f1,f2,f3,f4,f5,f6" > features
-        print "spot,alpha,beta,gamma" > compositions
-        for (y = 1; y <= 5; ++y)
-          for (x = 1; x <= 8; ++x) {
-            spot = x "x" y
-            sum = 0
-            for (t = 0; t < types; ++t) sum += share[t] = 0.05 + random() * (((x + s + t * 2) % 6 < 3) ? 1 : 0.2)
-            printf "%s", spot > counts
-            depth = 1 + random()
-            for (g = 0; g < genes; ++g) {
-              mean = 0
-              for (t = 0; t < types; ++t) mean += share[t] / sum * profile[t, g]
-              value = int(mean * depth * (1 + 0.3 * noise()) * 2 + random())
-              printf "\t%d", value > counts
-            }
-            printf "\n" > counts
-            printf "%d\t%d\t%d\t%d\t1\n", x, y, 30 * x, 30 * y > spots
-            printf "%s", spot > features
-            for (f = 0; f < 6; ++f) printf ",%.5f", share[f % types] / sum * (1 + f) + 0.2 * noise() > features
-            printf "\n" > features
-            printf "%s,%.4f,%.4f,%.4f\n", spot, share[0] / sum, share[1] / sum, share[2] / sum > compositions
-          }
-        close(counts); close(spots); close(features); close(compositions)
-      }
-    }'
-  gzip "$1/counts/B.tsv"
-  cat >"$1/samples.csv" <<END
-sample,patient,counts,spots,image,features,composition
-A,P1,counts/A.tsv,spots/A.tsv,,features/A.csv,compositions/A.csv
-B,P1,counts/B.tsv.gz,spots/B.tsv,,features/B.csv,compositions/B.csv
-C,P2,counts/C.tsv,spots/C.tsv,,features/C.csv,
-D,P3,counts/D.tsv,spots/D.tsv,,features/D.csv,compositions/D.csv
-END
-}
 make_samples data
 common=(run --samples data/samples.csv --train A,B,C --test D --hidden 8)
 
 # ---- Usage ----------------------------------------------------------------------------------------------------------
 
-run_cpnn --help
+run_it --help
 check help/program "status $status" test "$status" = 0
-run_cpnn run --help
+run_it run --help
 cp stdout help_run
 check help/run-status "status $status" test "$status" = 0
 check help/run-units "a unit is missing" all_words stdout pixels epochs threads genes
 check help/run-defaults "a default is missing" all_words stdout "[default: patch]" "400; slide level 1000" "=0.01" "=25"
-run_cpnn predict --help
+run_it predict --help
 cp stdout help_predict
 check help/predict "status $status" test "$status" = 0
-run_cpnn --version
+run_it --version
 check help/version "status $status: $(cat stdout)" grep -Eq '^cpnn [0-9]+\.[0-9]+' stdout
 
-usage() {  # NAME ARGUMENTS...
-  local name=$1
-  shift
-  rm -rf out
-  run_cpnn "$@"
-  if [ "$status" != 2 ]; then fail "usage/$name" "status $status, expected 2: $(last_error)"
-  elif [ ! -s stderr ]; then fail "usage/$name" "nothing on standard error"
-  elif [ -e out ]; then fail "usage/$name" "the folder of results was made"
-  else ok "usage/$name"; fi
-}
 usage no-command
 usage unknown-command ran
 usage unknown-option "${common[@]}" --out out --colour red
@@ -167,7 +52,7 @@ usage predict-without-model predict --samples data/samples.csv --test D --out ou
 
 # ---- Files ----------------------------------------------------------------------------------------------------------
 
-run_cpnn "${common[@]}" --epochs 12 --seed 5 --threads 1 --out first
+run_it "${common[@]}" --epochs 12 --seed 5 --threads 1 --out first
 check run/status "status $status: $(last_error)" test "$status" = 0
 for file in metrics.json predictions/D.csv.gz compositions/D.csv.gz model/model.json model/ensemble.safetensors \
   model/member-0.safetensors model/member-1.safetensors model/member-2.safetensors model/prototypes.csv log.jsonl \
@@ -184,10 +69,6 @@ for key in sample pearson_gene_mean pearson_heg30_mean spearman_gene_mean mse ma
   check "run/metrics-$key" "is missing" grep -q "\"$key\":" first/metrics.json
 done
 check run/metrics-seed "is not that of the command line" grep -Eq '"seed": 5,?$' first/metrics.json
-block() {  # the results of a method: block FILE METHOD
-  awk -v method="\"method\": \"$2\"" '/^  \{/ { text = ""; inside = 1 } inside { text = text $0 "\n" }
-    /^  \}/ { if (index(text, method)) printf "%s", text; inside = 0 }' "$1"
-}
 block first/metrics.json cpnn >numbers
 check run/metrics-finite "$(grep -n null numbers | head -n 1)" test -s numbers -a "$(grep -c null numbers)" = 0
 check run/predictions-shape "$(zcat first/predictions/D.csv.gz | awk -F, '{ print NF }' | sort | uniq -c | tr '\n' ';')" \
@@ -205,22 +86,16 @@ check run/report-self-contained "it loads something" \
 
 # ---- The same numbers again -----------------------------------------------------------------------------------------
 
-same_members() {  # the member files of two runs
-  local file
-  [ "$(ls "$1"/model/member-*.safetensors | wc -l)" = "$(ls "$2"/model/member-*.safetensors | wc -l)" ] || return 1
-  for file in "$1"/model/member-*.safetensors; do cmp "$file" "$2/model/$(basename "$file")" || return 1; done
-}
-same_table() { cmp <(zcat "$1") <(zcat "$2"); }
-run_cpnn "${common[@]}" --epochs 12 --seed 5 --threads 2 --quiet --out second
+run_it "${common[@]}" --epochs 12 --seed 5 --threads 2 --quiet --out second
 check same/quiet "it said: $(cat stdout stderr | head -n 1)" test ! -s stdout -a ! -s stderr
 check same/members "two threads differ from one" same_members first second
 check same/predictions "two threads differ from one" same_table first/predictions/D.csv.gz second/predictions/D.csv.gz
-run_cpnn "${common[@]}" --epochs 12 --seed 6 --quiet --out other
+run_it "${common[@]}" --epochs 12 --seed 6 --quiet --out other
 if same_members first other >/dev/null; then fail same/other-seed "another seed gives the same parameters"; else ok same/other-seed; fi
 
 # ---- predict --------------------------------------------------------------------------------------------------------
 
-run_cpnn predict --model first/model --samples data/samples.csv --test D,C --gemm auto --threads 2 --out predicted
+run_it predict --model first/model --samples data/samples.csv --test D,C --gemm auto --threads 2 --out predicted
 check predict/status "status $status: $(last_error)" test "$status" = 0
 check predict/predictions "they differ from those of the run" same_table first/predictions/D.csv.gz predicted/predictions/D.csv.gz
 check predict/compositions "they differ from those of the run" \
@@ -234,17 +109,17 @@ cat >data/places.csv <<END
 sample,patient,counts,spots,image,features,composition
 D,,,spots/D.tsv,,features/D.csv,
 END
-run_cpnn predict --model first/model --samples data/places.csv --test D --quiet --out places
+run_it predict --model first/model --samples data/places.csv --test D --quiet --out places
 check predict/without-counts "status $status: $(last_error)" test "$status" = 0
 check predict/without-counts-predictions "they differ from those of the run" \
   same_table first/predictions/D.csv.gz places/predictions/D.csv.gz
-run_cpnn "${common[@]}" --epochs 3 --standardise training --quiet --out training
-run_cpnn predict --model training/model --samples data/places.csv --test D --quiet --out training-again
+run_it "${common[@]}" --epochs 3 --standardise training --quiet --out training
+run_it predict --model training/model --samples data/places.csv --test D --quiet --out training-again
 check predict/training-standardisation "status $status: $(last_error)" \
   same_table training/predictions/D.csv.gz training-again/predictions/D.csv.gz
-run_cpnn "${common[@]}" --epochs 3 --prototypes scratch --types 4 --math bf16 --quiet --out scratch
+run_it "${common[@]}" --epochs 3 --prototypes scratch --types 4 --math bf16 --quiet --out scratch
 check run/scratch "status $status: $(last_error)" test "$status" = 0
-run_cpnn predict --model scratch/model --samples data/places.csv --test D --quiet --out scratch-again
+run_it predict --model scratch/model --samples data/places.csv --test D --quiet --out scratch-again
 check predict/scratch "status $status: $(last_error)" \
   same_table scratch/predictions/D.csv.gz scratch-again/predictions/D.csv.gz
 
@@ -254,43 +129,23 @@ check predict/scratch "status $status: $(last_error)" \
 long=(run --samples data/samples.csv --train A,B,C --test D --hidden 192,192 --epochs 500 --patience 0
   --folds 2 --members 1 --checkpoint-every 5 --seed 9 --threads 1 --quiet)
 total=1000
-# Starts cpnn in the background, sends SIGNAL when the log has LINES lines. Status in $status.
-start_and_signal() {
-  local signal=$1 lines=$2 i
-  shift 2
-  "$cpnn" "$@" >stdout 2>stderr &
-  child=$!
-  for i in $(seq 3000); do
-    [ "$(cat killed/log.jsonl 2>/dev/null | wc -l)" -ge "$lines" ] && break
-    kill -0 "$child" 2>/dev/null || break
-    sleep 0.01
-  done
-  kill "-$signal" "$child" 2>/dev/null
-  wait "$child" 2>/dev/null
-  status=$?
-  child=
-}
-each_epoch_once() {
-  [ "$(wc -l <"$1/log.jsonl")" = "$total" ] &&
-    [ "$(grep -oE '"member":[0-9]+,"epoch":[0-9]+' "$1/log.jsonl" | sort -u | wc -l)" = "$total" ]
-}
-run_cpnn "${long[@]}" --out whole
+run_it "${long[@]}" --out whole
 check resume/uninterrupted "status $status: $(last_error)" test "$status" = 0
-check resume/uninterrupted-log "$(wc -l <whole/log.jsonl) lines" each_epoch_once whole
+check resume/uninterrupted-log "$(wc -l <whole/log.jsonl) lines" each_epoch_once whole "$total"
 
 start_and_signal KILL 120 "${long[@]}" --out killed
 check resume/killed-in-first-member "status $status, $(wc -l <killed/log.jsonl) lines" \
   test "$status" = 137 -a ! -e killed/metrics.json -a ! -e killed/model/member-0.safetensors
 check resume/checkpoint "is missing" test -s killed/model/checkpoint.safetensors
-run_cpnn "${long[@]}" --learning-rate 0.01 --resume --out killed
+run_it "${long[@]}" --learning-rate 0.01 --resume --out killed
 check resume/other-settings-status "status $status" test "$status" = 1
 check resume/other-settings-message "$(cat stderr)" grep -Eq '^cpnn: .*checkpoint.*other settings' stderr
 cp data/features/A.csv kept
 sed -i '2s/,[0-9.]*$/,9/' data/features/A.csv
-run_cpnn "${long[@]}" --resume --out killed
+run_it "${long[@]}" --resume --out killed
 check resume/other-data "status $status: $(cat stderr)" grep -Eq '^cpnn: .*checkpoint.*other data' stderr
 mv kept data/features/A.csv
-run_cpnn "${long[@]}" --gemm eigen --resume --out killed
+run_it "${long[@]}" --gemm eigen --resume --out killed
 if grep -q '"products":"Eigen"' <(grep -ao '"products":"[^"]*"' killed/model/checkpoint.safetensors); then
   skipped resume/other-products "this build has no other library than Eigen"
 else
@@ -303,39 +158,39 @@ start_and_signal KILL 530 "${long[@]}" --resume --out killed
 check resume/killed-in-second-member "status $status, $(wc -l <killed/log.jsonl) lines" \
   test "$status" = 137 -a ! -e killed/metrics.json -a -e killed/model/member-0.safetensors
 : >killed/model/member-1.safetensors.part-1-0
-run_cpnn "${long[@]}" --resume --out killed
+run_it "${long[@]}" --resume --out killed
 check resume/status "status $status: $(last_error)" test "$status" = 0
 check resume/members "they differ from those of an uninterrupted run" same_members whole killed
 check resume/predictions "they differ from those of an uninterrupted run" \
   same_table whole/predictions/D.csv.gz killed/predictions/D.csv.gz
 check resume/log "$(wc -l <killed/log.jsonl) lines, $(grep -oE '"member":[0-9]+,"epoch":[0-9]+' killed/log.jsonl | sort -u | wc -l) different" \
-  each_epoch_once killed
+  each_epoch_once killed "$total"
 check resume/no-temporary-files "$(find killed -name '*.part-*')" none_left killed
-run_cpnn "${long[@]}" --resume --out killed
+run_it "${long[@]}" --resume --out killed
 check resume/finished-run "status $status: $(last_error)" same_members whole killed
-check resume/finished-log "$(wc -l <killed/log.jsonl) lines" each_epoch_once killed
+check resume/finished-log "$(wc -l <killed/log.jsonl) lines" each_epoch_once killed "$total"
 
 rm -rf killed
 start_and_signal INT 200 "${long[@]}" --out killed
 check interrupt/status "status $status" test "$status" = 1
 check interrupt/message "$(cat stderr)" grep -Eq '^cpnn: stopped in epoch [0-9]+.*--resume' stderr
 check interrupt/checkpoint "is missing" test -s killed/model/checkpoint.safetensors -a ! -e killed/metrics.json
-run_cpnn "${long[@]}" --resume --out killed
+run_it "${long[@]}" --resume --out killed
 check interrupt/resumed "status $status: $(last_error)" same_members whole killed
-check interrupt/log "$(wc -l <killed/log.jsonl) lines" each_epoch_once killed
+check interrupt/log "$(wc -l <killed/log.jsonl) lines" each_epoch_once killed "$total"
 
 rm -rf killed
 random=("${long[@]}" --compat unseeded-split)
 start_and_signal KILL 530 "${random[@]}" --out killed
 split_seed() { grep -aoE 'split_seed[^,}]*' killed/model/checkpoint.safetensors; }
 before=$(split_seed)
-run_cpnn "${random[@]}" --resume --out killed
+run_it "${random[@]}" --resume --out killed
 check resume/unseeded-split "status $status, the folds changed: $before, then $(split_seed)" \
   test "$status" = 0 -a -n "$before" -a "$before" = "$(split_seed)"
 
 # A run that starts anew over an old one and fails must not leave the old numbers beside the new model.
 cp -r first stale
-run_cpnn "${common[@]}" --epochs 3 --learning-rate 1e30 --quiet --out stale
+run_it "${common[@]}" --epochs 3 --learning-rate 1e30 --quiet --out stale
 check run/diverges "status $status: $(last_error)" test "$status" = 1
 check run/diverges-message "$(cat stderr)" grep -Eq '^cpnn: .*epoch.*learning rate' stderr
 check run/diverges-leaves-no-results "old results are still there" \
@@ -344,33 +199,18 @@ check run/diverges-leaves-no-results "old results are still there" \
 # ---- Slide level ----------------------------------------------------------------------------------------------------
 
 slide=("${common[@]}" --level slide)
-run_cpnn "${slide[@]}" --epochs 8 --out slide
+run_it "${slide[@]}" --epochs 8 --out slide
 check slide/status "status $status: $(last_error)" test "$status" = 0
 check slide/slides "is missing" test -s slide/predictions/slides.csv.gz
 check slide/slides-shape "$(zcat slide/predictions/slides.csv.gz | head -n 1 | cut -c 1-40)" \
   test "$(zcat slide/predictions/slides.csv.gz | awk -F, 'NF == 31' | wc -l)" = 2
 check slide/metrics "no slide_level" grep -q '"pearson_slide_mean"' slide/metrics.json
-run_cpnn predict --model slide/model --samples data/places.csv --test D --quiet --out slide-again
+run_it predict --model slide/model --samples data/places.csv --test D --quiet --out slide-again
 check slide/predict "status $status: $(last_error)" \
   same_table slide/predictions/slides.csv.gz slide-again/predictions/slides.csv.gz
 
 # ---- Every switch ---------------------------------------------------------------------------------------------------
 
-# works NAME ARGUMENTS...: a short run ends well, with finite predictions and numbers for the model.
-works() {
-  local name=$1 detail=
-  shift
-  rm -rf out
-  run_cpnn "$@" --quiet --out out
-  if [ "$status" != 0 ]; then detail="status $status: $(last_error)"
-  elif [ ! -s out/metrics.json ] || [ ! -s out/report.html ]; then detail="results are missing"
-  elif [ -s stderr ]; then detail="it said: $(head -n 1 stderr)"
-  elif block out/metrics.json cpnn | grep -Eq '"(mse|mae|pearson_gene_mean)": null'; then detail="a number is not finite"
-  elif zcat out/predictions/*.csv.gz out/compositions/*.csv.gz | cut -d, -f2- | grep -qiE '(^|,)-?(nan|inf)'; then
-    detail="a prediction is not finite"
-  elif ! none_left out; then detail="temporary files are left"; fi
-  if [ -n "$detail" ]; then fail "$name" "$detail"; else ok "$name"; fi
-}
 short=("${common[@]}" --epochs 3)
 works switch/projector-adapter "${short[@]}" --projector adapter
 works switch/projector-linear "${short[@]}" --projector linear --head-gain 1
@@ -426,13 +266,13 @@ works switch/without-compositions run --samples data/samples.csv --train C --tes
 rm -rf turned
 cp -r data turned
 awk -F, -v OFS=, '{ print $1, $4, $2, $3 }' data/compositions/B.csv >turned/compositions/B.csv
-run_cpnn run --samples turned/samples.csv --train A,B,C --test D --hidden 8 --epochs 12 --seed 5 --quiet --out turned-out
+run_it run --samples turned/samples.csv --train A,B,C --test D --hidden 8 --epochs 12 --seed 5 --quiet --out turned-out
 check switch/order-of-types "another order of the types in one file changes the result" same_members first turned-out
 sed 1s/gamma/delta/ data/compositions/D.csv >turned/compositions/D.csv
 works switch/other-types-in-test run --samples turned/samples.csv --train A,B --test D --hidden 8 --epochs 3
 check switch/other-types-in-test-note "no note" grep -q 'composition of sample D' out/metrics.json
 head -n 2 data/spots/D.tsv >turned/spots/D.tsv
-run_cpnn run --samples turned/samples.csv --train A,B --test D --hidden 8 --epochs 3 --quiet --out one-spot
+run_it run --samples turned/samples.csv --train A,B --test D --hidden 8 --epochs 3 --quiet --out one-spot
 check switch/one-spot "status $status: $(last_error)" test "$status" = 0
 works switch/hvg "${short[@]}" --hvg 7
 printf 'G03\nG07\n\nG11 \nNOWHERE\n' >genes.txt
@@ -450,7 +290,7 @@ works switch/patch-size "${short[@]}" --patch-size 25
 works switch/no-checkpoints "${short[@]}" --checkpoint-every 0
 for word in eigen cblas onednn; do
   rm -rf out
-  run_cpnn "${short[@]}" --gemm "$word" --quiet --out out
+  run_it "${short[@]}" --gemm "$word" --quiet --out out
   if [ "$status" = 1 ] && grep -q 'was built without' stderr; then skipped "switch/gemm-$word" "$(last_error)"
   elif [ "$status" = 0 ]; then ok "switch/gemm-$word"
   else fail "switch/gemm-$word" "status $status: $(last_error)"; fi
@@ -496,7 +336,7 @@ awk 'BEGIN {
   for s in 1 2 3; do echo "H$s,,$s.tsv,$s-spots.tsv,,$clam,"; done
 } >clam/samples.csv
 hdf5=(run --samples clam/samples.csv --train H1,H2 --test H3 --types 3 --epochs 2 --hidden 4)
-run_cpnn "${hdf5[@]}" --patch-size 256 --out clam-out
+run_it "${hdf5[@]}" --patch-size 256 --out clam-out
 if grep -q 'HDF5 files need' stderr; then
   skipped clam "$(last_error)"
 else
@@ -519,7 +359,7 @@ for kind in png jpg; do
     $kind $kind >picture/$kind.csv
 done
 pictures=(--train A --test B --types 2 --epochs 2 --hidden 4)
-run_cpnn run --samples picture/png.csv "${pictures[@]}" --out picture-out
+run_it run --samples picture/png.csv "${pictures[@]}" --out picture-out
 if [ "$status" = 1 ] && grep -q 'built without\|was not found when' stderr; then
   skipped image "$(last_error)"
 else
@@ -529,24 +369,6 @@ fi
 
 # ---- Bad input ------------------------------------------------------------------------------------------------------
 
-# bad NAME WORDS ARGUMENTS...: status 1, one line on standard error that starts with `cpnn: ` and has all WORDS (separated
-# by |), and no folder of results.
-bad() {
-  local name=$1 words=$2 word detail=
-  shift 2
-  rm -rf out
-  run_cpnn "$@" --quiet --out out
-  if [ "$status" != 1 ]; then detail="status $status, expected 1: $(last_error)"
-  elif [ "$(wc -l <stderr)" != 1 ]; then detail="$(wc -l <stderr) lines on standard error: $(head -c 300 stderr)"
-  elif ! grep -q '^cpnn: ' stderr; then detail="not a message of cpnn: $(cat stderr)"
-  elif [ -s stdout ]; then detail="something on standard output: $(head -n 1 stdout)"
-  elif [ -e out ]; then detail="the folder of results was made ($(cat stderr))"; fi
-  local IFS='|'
-  for word in $words; do
-    [ -z "$detail" ] && ! grep -qF -- "$word" stderr && detail="'$word' is not in the message: $(cat stderr)"
-  done
-  if [ -n "$detail" ]; then fail "bad/$name" "$detail"; else ok "bad/$name"; fi
-}
 # broken NAME WORDS FILE COMMAND...: the samples with FILE replaced by what COMMAND makes of it (standard input to output).
 broken() {
   local name=$1 words=$2 file=$3
@@ -556,7 +378,6 @@ broken() {
   "$@" <"data/$file" >"broken/$file"
   bad "$name" "$words" run --samples broken/samples.csv --train A,B,C --test D --hidden 8 --epochs 2
 }
-at_cell() { awk -F"$1" -v OFS="$1" -v row="$2" -v col="$3" -v text="$4" 'NR == row { $col = text } { print }'; }
 
 broken manifest-column 'samples.csv|composition' samples.csv cut -d, -f1-6
 broken manifest-empty 'samples.csv' samples.csv true
@@ -584,7 +405,7 @@ broken ragged-counts 'counts/A.tsv:6' counts/A.tsv sed '6s/\t[0-9]*$//'
 broken counts-without-genes 'counts/A.tsv' counts/A.tsv cut -f1
 broken counts-of-zero 'counts/A.tsv' counts/A.tsv awk 'BEGIN { OFS = FS = "\t" } NR > 1 { for (i = 2; i <= NF; ++i) $i = 0 } { print }'
 broken gene-twice 'counts/A.tsv|G01' counts/A.tsv sed 1s/G02/G01/
-broken counts-are-binary 'counts/A.tsv' counts/A.tsv head -c 3000 "$cpnn"
+broken counts-are-binary 'counts/A.tsv' counts/A.tsv head -c 3000 "$program"
 broken counts-empty 'counts/A.tsv' counts/A.tsv true
 broken truncated-gzip 'counts/B.tsv.gz' counts/B.tsv.gz head -c 300
 broken gzip-bit 'counts/B.tsv.gz' counts/B.tsv.gz sed '1s/^\(.\{200\}\)./\1~/'
@@ -648,9 +469,9 @@ fi
 
 # The folder of results itself.
 : >taken
-run_cpnn "${short[@]}" --quiet --out taken
+run_it "${short[@]}" --quiet --out taken
 check bad/out-is-a-file "status $status: $(cat stderr)" test "$status" = 1 -a "$(grep -c '^cpnn: taken' stderr)" = 1
-run_cpnn "${short[@]}" --quiet --out /proc/results
+run_it "${short[@]}" --quiet --out /proc/results
 check bad/out-cannot-be-made "status $status: $(cat stderr)" test "$status" = 1 -a "$(grep -c '^cpnn: /proc/results' stderr)" = 1
 
 # Models.
@@ -685,21 +506,17 @@ for damage in truncated text; do
   rm killed/metrics.json
   if [ $damage = text ]; then cp data/samples.csv killed/model/checkpoint.safetensors
   else head -c 700 whole/model/checkpoint.safetensors >killed/model/checkpoint.safetensors; fi
-  run_cpnn "${long[@]}" --resume --out killed
+  run_it "${long[@]}" --resume --out killed
   check "bad/checkpoint-$damage" "status $status: $(cat stderr)" \
     test "$status" = 1 -a "$(grep -c '^cpnn: .*killed/model/checkpoint.safetensors' stderr)" = 1 -a ! -e killed/metrics.json
 done
 rm -rf killed
 cp -r whole killed
 rm killed/log.jsonl
-run_cpnn "${long[@]}" --resume --out killed
+run_it "${long[@]}" --resume --out killed
 check bad/log-missing "status $status: $(cat stderr)" test "$status" = 1 -a "$(grep -c '^cpnn: .*killed/log.jsonl' stderr)" = 1
 
 # ---- Was every option used? -----------------------------------------------------------------------------------------
 
-for option in $(grep -ohE '^  (-h,)?--[a-z-]+' help_run help_predict | grep -oE -- '--[a-z-]+' | sort -u); do
-  check "option$option" "no check uses it" grep -qxF -- "$option" used
-done
-
-[ "$failed" -gt 0 ] && echo "$failed checks failed"
-[ "$failed" = 0 ]
+every_option_used help_run help_predict
+finish

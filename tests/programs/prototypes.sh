@@ -6,57 +6,8 @@
 # Makes small counts of its own (80 cells, 24 genes, 3 types, 2 batches) in a temporary folder; the published data sets
 # are used where EOSIN_DATA is set. Prints a line per check: `ok NAME`, `FAIL NAME: detail` or `SKIPPED NAME: reason`. Exit
 # status 1 if a check failed.
-set -u
-export LC_ALL=C
-
-if [ $# -ne 1 ] || [ ! -x "$1" ]; then
-  echo "usage: $0 PATH_OF_PROTOTYPES" >&2
-  exit 2
-fi
-program=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
-golden=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/golden
-# Every file is forced to the disk, which takes most of the time; in memory it takes none.
-if [ -z "${TMPDIR:-}" ] && [ -d /dev/shm ] && [ -w /dev/shm ]; then TMPDIR=/dev/shm; fi
-work=$(mktemp -d -p "${TMPDIR:-/tmp}") || exit 1
-child=
-cleanup() {
-  [ -n "$child" ] && kill -9 "$child"
-  rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 1' INT TERM
-cd "$work" || exit 1
-
-failed=0
-ok() { echo "ok $1"; }
-fail() {
-  echo "FAIL $1: $2"
-  failed=$((failed + 1))
-}
-skipped() { echo "SKIPPED $1: $2"; }
-# check NAME DETAIL CONDITION...: the condition is a command.
-check() {
-  local name=$1 detail=$2
-  shift 2
-  if "$@" >/dev/null 2>&1; then ok "$name"; else fail "$name" "$detail"; fi
-}
-all_words() {  # every further argument occurs in the file
-  local file=$1 word
-  shift
-  for word; do grep -qF -- "$word" "$file" || return 1; done
-}
-none_left() { [ -z "$(find "$1" -name '*.part-*' 2>/dev/null)" ]; }
-
-# Every option given anywhere, to see at the end that none was forgotten.
-: >used
-# Runs the program; standard output in ./stdout, standard error in ./stderr, status in $status.
-run_it() {
-  printf '%s\n' "$@" >words
-  grep -oE '^--[a-z0-9-]+' words >>used
-  timeout 250 "$program" "$@" >stdout 2>stderr
-  status=$?
-}
-last_error() { tail -n 1 stderr; }
+. "$(dirname "${BASH_SOURCE[0]}")/support.sh"
+also_writes=(--h5ad out.h5ad)
 
 # ---- Data -----------------------------------------------------------------------------------------------------------
 
@@ -134,16 +85,6 @@ check help/evaluate "status $status" test "$status" = 0
 run_it --version
 check help/version "status $status: $(cat stdout)" grep -Eq '^prototypes [0-9]+\.[0-9]+' stdout
 
-usage() {  # NAME ARGUMENTS...
-  local name=$1
-  shift
-  rm -rf out
-  run_it "$@"
-  if [ "$status" != 2 ]; then fail "usage/$name" "status $status, expected 2: $(last_error)"
-  elif [ ! -s stderr ]; then fail "usage/$name" "nothing on standard error"
-  elif [ -e out ]; then fail "usage/$name" "the folder of results was made"
-  else ok "usage/$name"; fi
-}
 usage no-command
 usage unknown-command estimate
 usage unknown-option "${common[@]}" --out out --colour red
@@ -359,24 +300,6 @@ check interrupt/no-results "the folder of results was made" test ! -e out
 
 # ---- Bad input ------------------------------------------------------------------------------------------------------
 
-# bad NAME WORDS ARGUMENTS...: status 1, one line on standard error that starts with `prototypes: ` and has all WORDS
-# (separated by |), and no folder of results.
-bad() {
-  local name=$1 words=$2 word detail=
-  shift 2
-  rm -rf out out.h5ad
-  run_it "$@" --quiet --out out --h5ad out.h5ad
-  if [ "$status" != 1 ]; then detail="status $status, expected 1: $(last_error)"
-  elif [ "$(wc -l <stderr)" != 1 ]; then detail="$(wc -l <stderr) lines on standard error: $(head -c 300 stderr)"
-  elif ! grep -q '^prototypes: ' stderr; then detail="not a message of prototypes: $(cat stderr)"
-  elif [ -s stdout ]; then detail="something on standard output: $(head -n 1 stdout)"
-  elif [ -e out ] || [ -e out.h5ad ]; then detail="results were made ($(cat stderr))"; fi
-  local IFS='|'
-  for word in $words; do
-    [ -z "$detail" ] && ! grep -qF -- "$word" stderr && detail="'$word' is not in the message: $(cat stderr)"
-  done
-  if [ -n "$detail" ]; then fail "bad/$name" "$detail"; else ok "bad/$name"; fi
-}
 # broken NAME WORDS FILE COMMAND...: the data with FILE replaced by what COMMAND makes of it (standard input to output).
 broken() {
   local name=$1 words=$2 file=$3
@@ -506,9 +429,5 @@ fi
 
 # ---- Was every option used? -----------------------------------------------------------------------------------------
 
-for option in $(grep -ohE '^  (-h,)?--[a-z0-9-]+' help_fit help_evaluate | grep -oE -- '--[a-z0-9-]+' | sort -u); do
-  check "option$option" "no check uses it" grep -qxF -- "$option" used
-done
-
-[ "$failed" -gt 0 ] && echo "$failed checks failed"
-[ "$failed" = 0 ]
+every_option_used help_fit help_evaluate
+finish
