@@ -1,6 +1,6 @@
 #pragma once
 
-// What a training run carries from epoch to epoch beside its data: optimiser state, the best parameters so far, counters.
+// What a training run carries from epoch to epoch beside its data: optimiser state, best parameters so far, counters.
 // Saved after any epoch it continues bit for bit, since order and random numbers are functions of seed and epoch alone.
 
 #include <eosin/io/checkpoint.hpp>

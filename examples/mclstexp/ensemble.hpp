@@ -217,7 +217,8 @@ class Ensemble {
       Ensemble ensemble(context, std::move(settings), json.at("inputs").get<Index>(),
                         json.at("genes").get<std::vector<std::string>>());
       ensemble.chosen_ = meaning_of(predictor_words, json.at("predictor").get<std::string>());
-      ensemble.loaded_rows_ = {json.at("position_rows").at(0).get<Index>(), json.at("position_rows").at(1).get<Index>()};
+      const auto& rows = json.at("position_rows");
+      ensemble.loaded_rows_ = {rows.at(0).get<Index>(), rows.at(1).get<Index>()};
       for (const auto& key : json.at("keys"))
         ensemble.keys_.emplace_back(key.at(0).get<std::string>(), key.at(1).get<Index>());
       const auto file = eosin::io::SafeTensors::read(folder / "ensemble.safetensors");
@@ -413,6 +414,8 @@ class Ensemble {
     trainer.save(checkpoint, extra);
     log_.keep(static_cast<Index>(member), trainer.best_epoch());
     trainer.restore_best();
+    // What the network gave in the last epoch is not what the kept one gives.
+    std::erase_if(encoded_, [&](const auto& features) { return features.first.first == member; });
   }
 
   ImageBranch image_branch(const study::Study& study, const study::MemberPlan& plan, std::size_t member) const {
@@ -447,7 +450,9 @@ class Ensemble {
     Matrix<float> single(predicted.rows(), predicted.cols());
     std::transform(predicted.data(), predicted.data() + predicted.size(), single.data(),
                    [](double value) { return static_cast<float>(value); });
-    return eosin::eval::mean_of(eosin::eval::pearson_per_gene(*context_, single.view(), sample.expression.view())).mean;
+    const double mean =
+        eosin::eval::mean_of(eosin::eval::pearson_per_gene(*context_, single.view(), sample.expression.view())).mean;
+    return std::isfinite(mean) ? mean : 0.0;  // the same everywhere for every gene: no correlation
   }
 
   static Index spots_of(const std::vector<const study::Sample*>& samples) {
@@ -603,7 +608,8 @@ class Ensemble {
     retrieval_pearson_ = retrieval_pearson;
     linear_pearson_ = linear_pearson;
     if (settings_.predictor == Predictor::automatic && linear_pearson > retrieval_pearson) chosen_ = Predictor::linear;
-    if (!settings_.calibrate) return;
+    // The release's expression is on a scale of its own, which slopes from the other would not fit.
+    if (!settings_.calibrate || settings_.has_compat("gene-axis")) return;
     retrieval_slope_ = retrieved.slopes();
     linear_slope_ = linear.slopes();
   }

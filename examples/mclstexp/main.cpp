@@ -198,7 +198,8 @@ int main(int argc, char** argv) {
         throw CLI::ValidationError("run", "--samples needs --train and --test");
       if (settings.simulate && settings.train.empty() + settings.test.empty() == 1)
         throw CLI::ValidationError("run", "--simulate takes --train and --test together, or neither");
-      if (settings.batch == eosin::Index{1}) throw CLI::ValidationError("run", "--batch: a batch needs at least 2 spots");
+      if (settings.batch == eosin::Index{1})
+        throw CLI::ValidationError("run", "--batch: a batch needs at least 2 spots");
     }
   } catch (const CLI::ParseError& error) {
     const int status = app.exit(error);

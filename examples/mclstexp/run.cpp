@@ -17,6 +17,7 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -147,23 +148,25 @@ void run(eosin::CpuContext& context, Settings settings, const std::string& comma
   auto study = load(context, settings);
   for (const auto& sample : study.samples)
     eosin::require_value(sample.measured, "run", "sample " + sample.name + " has no counts");
-  make_folders(out, {"model", "predictions", "genes"});
-  if (settings.network() && settings.freeze_encoder) {
-    eosin::Parameters<float> parameters;
-    ImageNetwork network(parameters, settings.encoder.value(), settings.image_size,
-                         !settings.has_compat("no-final-relu"));
+  study::require_choices(study, settings.report);
+  // Weights are read before anything is written, those of networks that are trained too.
+  eosin::Parameters<float> parameters;
+  std::optional<ImageNetwork> network;
+  if (settings.network()) {
+    network.emplace(parameters, settings.encoder.value(), settings.image_size, !settings.has_compat("no-final-relu"));
     parameters.allocate(context, settings.seed);
-    if (!settings.weights.empty()) network.load(settings.weights);
-    encode_frozen(context, settings, parameters, network, study);
-    save_network(out / "model" / "image_encoder.safetensors", parameters, network);
+    if (!settings.weights.empty()) network->load(settings.weights);
   }
+  if (network && settings.freeze_encoder) encode_frozen(context, settings, parameters, *network, study);
   const auto standardiser = study::standardise_features(context, study, settings.standardisation);
   study::normalise_expression(context, study);
-  study::require_choices(study, settings.report);
   const double seconds_data = seconds_since(begin);
   if (log) log(std::to_string(study.genes.size()) + " genes; features: " + std::to_string(study.feature_names.size()));
 
   const auto before_training = std::chrono::steady_clock::now();
+  make_folders(out, {"model", "predictions", "genes"});
+  if (network && settings.freeze_encoder)
+    save_network(out / "model" / "image_encoder.safetensors", parameters, *network);
   Ensemble ensemble(context, settings, static_cast<Index>(study.feature_names.size()), study.genes);
   ensemble.train(study, out);
   ensemble.save(out / "model", study, standardiser);
@@ -187,7 +190,7 @@ void run(eosin::CpuContext& context, Settings settings, const std::string& comma
   results.page.epochs = ensemble.epochs();
   const bool linear = ensemble.predictor() == Predictor::linear;
   char validated[120];
-  std::snprintf(validated, sizeof validated, "Mean Pearson per gene on validation samples: retrieval %.4f, linear %.4f.",
+  std::snprintf(validated, sizeof validated, "Mean Pearson on validation samples: retrieval %.4f, linear %.4f.",
                 ensemble.validated(Predictor::retrieval), ensemble.validated(Predictor::linear));
   if (std::isfinite(ensemble.validated(Predictor::linear))) {
     results.page.notes.emplace_back(validated);
@@ -198,8 +201,8 @@ void run(eosin::CpuContext& context, Settings settings, const std::string& comma
   results.page.notes.emplace_back(
       std::string(linear ? "mclstexp is ridge regression on the image embedding; mclstexp_retrieval averages"
                          : "mclstexp_linear is ridge regression on the image embedding; mclstexp averages") +
-      " the expression of the training spots whose embeddings are nearest to that of the patch. Genes, stopping, "
-      "calibration and the choice between the two come from training (and validation) sections only.");
+      " the expression of the training spots whose embeddings are nearest to that of the patch. Stopping, calibration "
+      "and the choice between the two come from training (and validation) sections only.");
   const auto keys = study.of(study.split.train);
   const auto test = study.of(study.split.test);
   const bool pictures = std::all_of(study.samples.begin(), study.samples.end(),

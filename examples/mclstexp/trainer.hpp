@@ -79,12 +79,12 @@ class Trainer {
     images_->begin_epoch(batches, epoch(), options_.seed);
     for (std::size_t b = 0; b < batches.size(); ++b) {
       if (between_steps) between_steps(static_cast<Index>(b), static_cast<Index>(batches.size()));
-      const auto [loss, norm] = step(batches[b], record.learning_rate);
+      const auto [loss, norm] = named([&] { return step(batches[b], record.learning_rate); });
       record.loss += loss / static_cast<double>(batches.size());
       record.gradient_norm += norm / static_cast<double>(batches.size());
     }
     images_->end_epoch();
-    if (validate_) record.validation = validate_();
+    if (validate_) record.validation = named(validate_);
     record.best = state_.end_epoch(validate_ ? std::optional(record.validation) : std::nullopt);
     record.epoch = epoch();
     record.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -92,6 +92,17 @@ class Trainer {
   }
 
  private:
+  /// What `work` gives; numbers that are none are found in many places, and all come from steps that were too long.
+  template <class Work>
+  auto named(const Work& work) const {
+    try {
+      return work();
+    } catch (const eosin::ValueError& error) {
+      throw eosin::ValueError("training: " + std::string(error.what()) + " in epoch " + std::to_string(epoch() + 1) +
+                              "; a smaller learning rate may help");
+    }
+  }
+
   /// All spots in random order, cut into batches of nearly equal size, each sorted by section; or the sections in
   /// random order.
   std::vector<BatchRows> plan_epoch() const {
@@ -134,8 +145,7 @@ class Trainer {
     if (network) images_->backward(*context_, d_features_.view());
     const double norm = eosin::optim::gradient_norm<float>(*context_, std::as_const(model_->parameters()).gradients());
     if (!std::isfinite(loss) || !std::isfinite(norm))
-      throw eosin::ValueError("training: loss " + std::to_string(loss) + ", gradient norm " + std::to_string(norm) +
-                              " in epoch " + std::to_string(epoch() + 1) + "; a smaller learning rate may help");
+      throw eosin::ValueError("loss " + std::to_string(loss) + ", gradient norm " + std::to_string(norm));
     const double scale = options_.clip_norm > 0 ? eosin::optim::clip_factor(norm, options_.clip_norm) : 1.0;
     state_.step(*context_, learning_rate, scale);
     return {loss, norm};

@@ -155,7 +155,8 @@ TEST_CASE("read_checkpoint: refuses what another run wrote, and says what differ
   CHECK(state.at("epoch") == 0);
   CHECK_THROWS_AS(common::read_checkpoint(path, others, 7, "Eigen"), ValueError);
   CHECK(message(others, 7, "Eigen") == path.string() + ": was written by a run with other settings");
-  CHECK(message(settings, 8, "Eigen") == path.string() + ": was written by a run on other data: the files have changed");
+  CHECK(message(settings, 8, "Eigen") ==
+        path.string() + ": was written by a run on other data: the files have changed");
   CHECK(message(settings, 7, "oneDNN") ==
         path.string() + ": was written by a run with matrix products by Eigen, these are by oneDNN");
   for (const char* key : {"settings", "data", "products", "member"}) {
