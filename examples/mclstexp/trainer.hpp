@@ -20,6 +20,7 @@
 #include <numeric>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -94,7 +95,7 @@ class Trainer {
  private:
   /// What `work` gives; numbers that are none are found in many places, and all come from steps that were too long.
   template <class Work>
-  auto named(const Work& work) const {
+  std::invoke_result_t<const Work&> named(const Work& work) const {
     try {
       return work();
     } catch (const eosin::ValueError& error) {
