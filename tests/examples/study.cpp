@@ -92,6 +92,8 @@ TEST_CASE("study: places in the array, annotation and features") {
   CHECK(bare.at("B").features.rows() == 9);
   CHECK(bare.at("B").features.cols() == 0);
   options.keep_images = true;
+  CHECK(study::load_study(context, options).at("B").image == nullptr);
+  options.require_images = true;
   CHECK_THROWS_AS(study::load_study(context, options), eosin::ParseError);
 }
 

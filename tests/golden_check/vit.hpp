@@ -4,31 +4,10 @@
 
 #include <eosin/vision/vit.hpp>
 
+#include "golden_check/image_network.hpp"
 #include "golden_check/layer_norm.hpp"
 
 namespace eosin::testing {
-
-/// Images [n x channels x height x width] with the channels of a pixel together, one row per pixel; and back.
-template <class T>
-Matrix<T> pixels_of(const GoldenTensor& images) {
-  const Index n = images.shape.at(0), channels = images.shape.at(1), pixels = images.shape.at(2) * images.shape.at(3);
-  Matrix<T> result(n * pixels, channels);
-  for (Index i = 0; i < n; ++i)
-    for (Index c = 0; c < channels; ++c)
-      for (Index p = 0; p < pixels; ++p)
-        result(i * pixels + p, c) =
-            static_cast<T>(images.values[static_cast<std::size_t>((i * channels + c) * pixels + p)]);
-  return result;
-}
-template <class T>
-std::vector<T> planes_of(const Matrix<T>& pixels, Index images) {
-  std::vector<T> result;
-  const Index count = pixels.rows() / images;
-  for (Index i = 0; i < images; ++i)
-    for (Index c = 0; c < pixels.cols(); ++c)
-      for (Index p = 0; p < count; ++p) result.push_back(pixels(i * count + p, c));
-  return result;
-}
 
 template <class T>
 void check_vit(const GoldenCase& golden, Comparison& comparison) {
