@@ -13,12 +13,11 @@
 #include <eosin/eval/partition_agreement.hpp>
 #include <eosin/eval/principal_components.hpp>
 
+#include "common/domains.hpp"
 #include "common/gene_list.hpp"
 
-#include <algorithm>
 #include <cstdio>
 #include <exception>
-#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,24 +26,13 @@ using namespace eosin;
 
 namespace {
 
-/// Number of each label, -1 for spots without one; `names` receives the labels.
-std::vector<Index> numbered(const std::vector<std::string>& labels, std::vector<std::string>& names) {
-  const auto known = [](const std::string& label) { return !label.empty() && label != "undetermined"; };
-  std::copy_if(labels.begin(), labels.end(), std::back_inserter(names), known);
-  std::sort(names.begin(), names.end());
-  names.erase(std::unique(names.begin(), names.end()), names.end());
-  std::vector<Index> numbers;
-  for (const auto& label : labels)
-    numbers.push_back(known(label) ? std::lower_bound(names.begin(), names.end(), label) - names.begin() : -1);
-  return numbers;
-}
-
 void run(const std::string& manifest, const std::string& sample, const std::string& genes) {
   CpuContext context;
   const auto section = data::load_section(data::read_manifest(manifest).at(sample), {.features = false}, {});
   if (section.labels.empty()) throw ParseError(manifest + ": sample " + sample + " has no annotation");
-  std::vector<std::string> names;
-  const auto annotation = numbered(section.labels, names);
+  study::Sample annotated;
+  annotated.annotation = section.labels;
+  const auto [names, annotation] = study::annotation_of(annotated);
 
   // Each spot is scaled to its own total over all genes, whichever genes are looked at.
   const auto totals = section.counts.row_sums();
