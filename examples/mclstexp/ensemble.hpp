@@ -112,7 +112,7 @@ class Ensemble {
       add_member(plans[i].seed);
       if (members_[i].network && !settings_.weights.empty()) members_[i].network->load(settings_.weights);
       if (i < first) {
-        load_member(member_file(folder, i), i);
+        load_parameters(member_file(folder, i), *members_[i].parameters, members_[i].network.get());
       } else {
         const nlohmann::json extra{{"settings", to_json(settings_)},
                                    {"member", i},
@@ -120,7 +120,7 @@ class Ensemble {
                                    {"products", common::products_of(*context_)}};
         train_member(study, plans[i], i, checkpoint, i == first && !state.is_null(), extra, progress);
       }
-      save_member(member_file(folder, i), i);
+      save_parameters(member_file(folder, i), *members_[i].parameters, members_[i].network.get());
       trained_ = i + 1;
     }
     progress.finish();
@@ -236,9 +236,9 @@ class Ensemble {
       }
       for (std::size_t i = 0; i < json.at("members").get<std::size_t>(); ++i) {
         ensemble.add_member(0);
-        ensemble.load_member(member_file(folder, i), i);
-        ensemble.trained_ = i + 1;
         auto& member = ensemble.members_.back();
+        load_parameters(member_file(folder, i), *member.parameters, member.network.get());
+        ensemble.trained_ = i + 1;
         const auto name = "member-" + std::to_string(i);
         member.keys = Matrix<float>(keys, width);
         member.weight = Matrix<double>(width, genes);
@@ -286,9 +286,7 @@ class Ensemble {
     member.parameters = std::make_unique<eosin::Parameters<float>>();
     Index inputs = inputs_;
     if (settings_.trains_network()) {
-      member.network =
-          std::make_unique<ImageNetwork>(*member.parameters, settings_.encoder.value(), settings_.image_size,
-                                         !settings_.has_compat("no-final-relu"));
+      member.network = std::make_unique<ImageNetwork>(*member.parameters, settings_);
       inputs = member.network->channels();
     }
     member.model = std::make_unique<Model<float>>(
@@ -388,8 +386,25 @@ class Ensemble {
     Trainer trainer(*context_, *members_[member].model, images, std::move(spots), validate, options);
     if (resume) trainer.load(checkpoint);
     const Index before = static_cast<Index>(member) * settings_.epochs.value();
+    const Index checkpoint_every = settings_.checkpoint_every.value();
+    // An epoch through a network takes minutes: its steps are shown, and Ctrl-C does not wait for its end if
+    // there is a checkpoint to come back to.
+    std::function<void(Index, Index)> between_steps;
+    if (members_[member].network) {
+      if (!resume && checkpoint_every > 0) trainer.save(checkpoint, extra);
+      between_steps = [&](Index step, Index steps) {
+        char note[96];
+        std::snprintf(note, sizeof note, "member %zu  epoch %lld, step %lld of %lld", member + 1,
+                      static_cast<long long>(trainer.epoch() + 1), static_cast<long long>(step),
+                      static_cast<long long>(steps));
+        progress.update(before + trainer.epoch(), note);
+        if (checkpoint_every > 0 && common::Interrupt::requested())
+          throw eosin::Cancelled("stopped within epoch " + std::to_string(trainer.epoch() + 1) +
+                                 "; run the same command with --resume to repeat the epochs since the last checkpoint");
+      };
+    }
     while (!trainer.done()) {
-      const auto record = trainer.run_epoch();
+      const auto record = trainer.run_epoch(between_steps);
       log_.write({{"member", member},
                   {"epoch", record.epoch},
                   {"loss", record.loss},
@@ -404,7 +419,7 @@ class Ensemble {
                     record.validation);
       progress.update(before + trainer.epoch(), note);
       const bool stop = common::Interrupt::requested();
-      if (stop || (settings_.checkpoint_every > 0 && trainer.epoch() % settings_.checkpoint_every == 0))
+      if (stop || (checkpoint_every > 0 && trainer.epoch() % checkpoint_every == 0))
         trainer.save(checkpoint, extra);
       if (stop)
         throw eosin::Cancelled("stopped in epoch " + std::to_string(trainer.epoch()) +
@@ -612,23 +627,6 @@ class Ensemble {
     if (!settings_.calibrate || settings_.has_compat("gene-axis")) return;
     retrieval_slope_ = retrieved.slopes();
     linear_slope_ = linear.slopes();
-  }
-
-  void save_member(const std::filesystem::path& path, std::size_t member) const {
-    eosin::io::SafeTensorsWriter writer;
-    const auto& parameters = std::as_const(*members_[member].model).parameters();
-    eosin::io::add_segments<float>(writer, "", parameters, parameters.values());
-    if (members_[member].network)
-      for (const auto& buffer : members_[member].network->buffers())
-        writer.add<float>(buffer.name, {buffer.values.size()}, eosin::VectorView<const float>(buffer.values));
-    writer.write(path);
-  }
-  void load_member(const std::filesystem::path& path, std::size_t member) {
-    auto& parameters = members_[member].model->parameters();
-    const auto file = eosin::io::SafeTensors::read(path);
-    eosin::io::load_segments<float>(file, "", parameters, parameters.values());
-    if (members_[member].network)
-      for (const auto& buffer : members_[member].network->buffers()) file.copy_to<float>(buffer.name, buffer.values);
   }
 
   eosin::CpuContext* context_;

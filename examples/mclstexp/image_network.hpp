@@ -7,6 +7,7 @@
 #include "common/study.hpp"
 #include "common/training_state.hpp"
 
+#include <eosin/io/checkpoint.hpp>
 #include <eosin/io/image_encoder_weights.hpp>
 #include <eosin/vision/densenet.hpp>
 #include <eosin/vision/patch_loader.hpp>
@@ -25,9 +26,9 @@ namespace mclstexp {
 /// Parameters are registered under "image_encoder".
 class ImageNetwork {
  public:
-  /// `size`: pixels along the edge of a patch. Throws ValueError for a size that the network does not take.
-  ImageNetwork(eosin::Parameters<float>& parameters, Encoder kind, Index size, bool final_relu)
-      : parameters_(&parameters), size_(size), network_(make(parameters, kind, size, final_relu)) {}
+  /// Throws ValueError for a size of patches that the network does not take. Call parameters.allocate() before use.
+  ImageNetwork(eosin::Parameters<float>& parameters, const Settings& settings)
+      : parameters_(&parameters), size_(settings.image_size), network_(make(parameters, settings)) {}
 
   /// Features per patch.
   Index channels() const {
@@ -101,27 +102,49 @@ class ImageNetwork {
   using Vit = Form<eosin::vision::Vit<float>>;
   using Network = std::variant<DenseNet, ResNet, Vit>;
 
-  static Network make(eosin::Parameters<float>& parameters, Encoder kind, Index size, bool final_relu) {
+  static Network make(eosin::Parameters<float>& parameters, const Settings& settings) {
     const std::string name = "image_encoder";
     const auto resnet = [&](const eosin::vision::ResNetOptions& options) {
       return ResNet{eosin::vision::ResNet<float>(parameters, name, options)};
     };
-    switch (kind) {
+    switch (settings.encoder.value()) {
       case Encoder::resnet18: return resnet(eosin::vision::resnet18());
       case Encoder::resnet50: return resnet(eosin::vision::resnet50());
       case Encoder::resnet101: return resnet(eosin::vision::resnet101());
       case Encoder::vit_b32:
-        return Vit{eosin::vision::Vit<float>(parameters, {.height = size, .width = size}, name + ".")};
+        return Vit{eosin::vision::Vit<float>(parameters, {.height = settings.image_size, .width = settings.image_size},
+                                             name + ".")};
       case Encoder::densenet121:
       case Encoder::features: break;
     }
-    return DenseNet{eosin::vision::DenseNet<float>(parameters, name, {.final_relu = final_relu, .norm = {}})};
+    return DenseNet{eosin::vision::DenseNet<float>(
+        parameters, name, {.final_relu = !settings.has_compat("no-final-relu"), .norm = {}})};
   }
 
   eosin::Parameters<float>* parameters_;
   Index size_;
   Network network_;
 };
+
+/// Writes all parameters and, where a network is among them, its running statistics.
+inline void save_parameters(const std::filesystem::path& path, const eosin::Parameters<float>& parameters,
+                            ImageNetwork* network) {
+  eosin::io::SafeTensorsWriter writer;
+  eosin::io::add_segments<float>(writer, "", parameters, parameters.values());
+  if (network != nullptr)
+    for (const auto& buffer : network->buffers())
+      writer.add<float>(buffer.name, {buffer.values.size()}, eosin::VectorView<const float>(buffer.values));
+  writer.write(path);
+}
+
+/// Reads what save_parameters() wrote. Throws FileError, ParseError.
+inline void load_parameters(const std::filesystem::path& path, eosin::Parameters<float>& parameters,
+                            ImageNetwork* network) {
+  const auto file = eosin::io::SafeTensors::read(path);
+  eosin::io::load_segments<float>(file, "", parameters, parameters.values());
+  if (network != nullptr)
+    for (const auto& buffer : network->buffers()) file.copy_to<float>(buffer.name, buffer.values);
+}
 
 inline eosin::vision::PixelNormalisation pixel_normalisation(ImageNormalisation normalisation) {
   switch (normalisation) {

@@ -165,8 +165,8 @@ int main(int argc, char** argv) {
   run->add_option("--threads", settings.threads, "threads, 0 all")->capture_default_str()->check(thread_count);
   choice(*run, "--gemm", settings.gemm, common::gemm_words, "library of matrix products");
   choice(*run, "--math", settings.math, common::math_words, "precision of matrix products");
-  run->add_option("--checkpoint-every", settings.checkpoint_every, "epochs between two checkpoints, 0 none")
-      ->capture_default_str()
+  optional_number(*run, "--checkpoint-every", settings.checkpoint_every,
+                  "epochs between two checkpoints, 0 none [default: 10; 1 where a network is trained]")
       ->check(not_negative);
   run->add_flag("--resume", settings.resume, "continue the run in --out");
   run->add_flag("--quiet", settings.quiet, "say nothing but errors");

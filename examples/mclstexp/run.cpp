@@ -8,7 +8,6 @@
 #include "common/run_support.hpp"
 #include "common/simulated_study.hpp"
 
-#include <eosin/io/checkpoint.hpp>
 #include <eosin/io/feature_cache.hpp>
 #include <eosin/io/number.hpp>
 
@@ -56,15 +55,6 @@ study::Study load(eosin::CpuContext& context, Settings& settings) {
                                      .keep_images = true,
                                      .require_images = settings.network(),
                                      .log = logger(settings.quiet)});
-}
-
-void save_network(const std::filesystem::path& path, const eosin::Parameters<float>& parameters,
-                  ImageNetwork& network) {
-  eosin::io::SafeTensorsWriter writer;
-  eosin::io::add_segments<float>(writer, "", parameters, parameters.values());
-  for (const auto& buffer : network.buffers())
-    writer.add<float>(buffer.name, {buffer.values.size()}, eosin::VectorView<const float>(buffer.values));
-  writer.write(path);
 }
 
 /// Features of all samples from a network that is not trained, kept in settings.feature_cache where that is a folder.
@@ -153,7 +143,7 @@ void run(eosin::CpuContext& context, Settings settings, const std::string& comma
   eosin::Parameters<float> parameters;
   std::optional<ImageNetwork> network;
   if (settings.network()) {
-    network.emplace(parameters, settings.encoder.value(), settings.image_size, !settings.has_compat("no-final-relu"));
+    network.emplace(parameters, settings);
     parameters.allocate(context, settings.seed);
     if (!settings.weights.empty()) network->load(settings.weights);
   }
@@ -166,7 +156,7 @@ void run(eosin::CpuContext& context, Settings settings, const std::string& comma
   const auto before_training = std::chrono::steady_clock::now();
   make_folders(out, {"model", "predictions", "genes"});
   if (network && settings.freeze_encoder)
-    save_network(out / "model" / "image_encoder.safetensors", parameters, *network);
+    save_parameters(out / "model" / "image_encoder.safetensors", parameters, &*network);
   Ensemble ensemble(context, settings, static_cast<Index>(study.feature_names.size()), study.genes);
   ensemble.train(study, out);
   ensemble.save(out / "model", study, standardiser);
@@ -235,9 +225,9 @@ void predict(eosin::CpuOptions options, const PredictSettings& settings, const s
                                            .log = logger(settings.quiet)});
   if (model.network() && model.freeze_encoder) {
     eosin::Parameters<float> parameters;
-    ImageNetwork network(parameters, model.encoder.value(), model.image_size, !model.has_compat("no-final-relu"));
+    ImageNetwork network(parameters, model);
     parameters.allocate(context, 0);
-    network.load(std::filesystem::path(settings.model) / "image_encoder.safetensors");
+    load_parameters(std::filesystem::path(settings.model) / "image_encoder.safetensors", parameters, &network);
     encode_frozen(context, model, parameters, network, study);
   }
   study::standardise_as_trained(context, study, feature_names, standardiser);

@@ -125,7 +125,7 @@ struct Settings {
   int threads = 0;
   common::Gemm gemm = common::Gemm::automatic;
   eosin::MathMode math = eosin::MathMode::full;
-  Index checkpoint_every = 10;
+  std::optional<Index> checkpoint_every;
   bool resume = false;
   bool quiet = false;
   std::string out;
@@ -143,6 +143,7 @@ struct Settings {
     if (!epochs) epochs = trains_network() ? 10 : 90;
     if (!batch) batch = trains_network() ? 32 : 128;
     if (!folds) folds = trains_network() ? 1 : 4;
+    if (!checkpoint_every) checkpoint_every = trains_network() ? 1 : 10;
   }
 };
 
