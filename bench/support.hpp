@@ -6,6 +6,7 @@
 #include <eosin/core/buffer.hpp>
 #include <eosin/core/random.hpp>
 #include <eosin/ops/gemm.hpp>
+#include <eosin/ops/gemm_eigen.hpp>
 #if defined(EOSIN_HAS_CBLAS)
 #include <eosin/ops/gemm_cblas.hpp>
 #endif
@@ -52,7 +53,8 @@ struct Backend {
 /// Eigen and what the build found.
 inline const std::vector<Backend>& backends() {
   static const std::vector<Backend> all = [] {
-    std::vector<Backend> found{{"Eigen", nullptr}};
+    static const eosin::ops::EigenGemm eigen;
+    std::vector<Backend> found{{"own", nullptr}, {eigen.name(), &eigen}};
 #if defined(EOSIN_HAS_CBLAS)
     static const eosin::ops::CblasGemm cblas;
     found.push_back({cblas.name(), &cblas});

@@ -12,12 +12,12 @@ def rows(m, divide):
     scratch = m.counter(name, "scratch")
     table.append(("  scratch of 32,768 pairs", "MB", scratch, None, None, [
         ("MB", divide(scratch, 1e6), 200, False)]))
-    backend, _, seconds = m.fastest("retrieval_top_k")
+    _, _, seconds = m.fastest("retrieval_top_k")
     torch = m.peer("retrieval", library="torch")
     faiss = m.peer("retrieval", library="faiss")
-    table.append((f"retrieval, top 200 ({backend}; then torch, faiss)", "s", seconds, torch, faiss, [
+    table.append(("retrieval, top 200 (then torch, faiss)", "s", seconds, torch, faiss, [
         ("times faster than faiss", divide(faiss, seconds), 1, True),
         ("times faster than PyTorch", divide(torch, seconds), None, True)]))
-    backend, _, seconds = m.fastest("retrieval_predict")
-    table.append((f"  with distances and expression ({backend})", "s", seconds, None, None, []))
+    _, _, seconds = m.fastest("retrieval_predict")
+    table.append(("  with distances and expression", "s", seconds, None, None, []))
     return table

@@ -204,7 +204,7 @@ int main(int argc, char** argv) {
     const auto backend = common::make_gemm(run->parsed() ? settings.gemm : gemm);
     if (run->parsed()) {
       eosin::CpuContext context({.threads = settings.threads, .math_mode = settings.math, .gemm = backend.get()});
-      cpnn::run(context, settings, command_of(argc, argv), backend ? backend->name() : "Eigen");
+      cpnn::run(context, settings, command_of(argc, argv), common::products_of(context));
     } else {
       cpnn::predict({.threads = threads, .gemm = backend.get()}, predict_settings, command_of(argc, argv));
     }

@@ -37,13 +37,17 @@
 #include <eosin/ops/convolution.hpp>
 #include <eosin/ops/dropout.hpp>
 #include <eosin/ops/elementwise.hpp>
+#include <eosin/ops/few_rows_product.hpp>
 #include <eosin/ops/gather_rows.hpp>
 #include <eosin/ops/gelu.hpp>
 #include <eosin/ops/gemm.hpp>
+#include <eosin/ops/gemm_eigen.hpp>
 #include <eosin/ops/layer_norm.hpp>
 #include <eosin/ops/linear_gelu.hpp>
 #include <eosin/ops/negative_binomial.hpp>
 #include <eosin/ops/normalise_rows.hpp>
+#include <eosin/ops/packed_product.hpp>
+#include <eosin/ops/panel_product.hpp>
 #include <eosin/ops/pooling.hpp>
 #include <eosin/ops/reduce.hpp>
 #include <eosin/ops/sinusoidal_position.hpp>

@@ -91,7 +91,7 @@ study::RunResults make_results(const study::Study& study, const std::filesystem:
   results.program = "program";
   results.model = "Model";
   results.command = "program run";
-  results.gemm = "Eigen";
+  results.gemm = "eosin";
   results.out = out;
   results.predictions.methods = {{"first", {predict(study.at("T"), 0.8F)}}, {"second", {predict(study.at("T"), 0.3F)}}};
   results.settings = {{"seed", 7}};

@@ -148,28 +148,28 @@ TEST_CASE("read_checkpoint: refuses what another run wrote, and says what differ
   const auto message = [&](const nlohmann::json& wanted, std::uint64_t data, const std::string& products) {
     return testing::message_of([&] { common::read_checkpoint(path, wanted, data, products); });
   };
-  const nlohmann::json extra{{"settings", settings}, {"data", 7u}, {"products", "Eigen"}, {"member", 2}};
+  const nlohmann::json extra{{"settings", settings}, {"data", 7u}, {"products", "eosin"}, {"member", 2}};
   write(extra);
-  const auto state = common::read_checkpoint(path, settings, 7, "Eigen");
+  const auto state = common::read_checkpoint(path, settings, 7, "eosin");
   CHECK(state.at("member") == 2);
   CHECK(state.at("epoch") == 0);
-  CHECK_THROWS_AS(common::read_checkpoint(path, others, 7, "Eigen"), ValueError);
-  CHECK(message(others, 7, "Eigen") == path.string() + ": was written by a run with other settings");
-  CHECK(message(settings, 8, "Eigen") ==
+  CHECK_THROWS_AS(common::read_checkpoint(path, others, 7, "eosin"), ValueError);
+  CHECK(message(others, 7, "eosin") == path.string() + ": was written by a run with other settings");
+  CHECK(message(settings, 8, "eosin") ==
         path.string() + ": was written by a run on other data: the files have changed");
   CHECK(message(settings, 7, "oneDNN") ==
-        path.string() + ": was written by a run with matrix products by Eigen, these are by oneDNN");
+        path.string() + ": was written by a run with matrix products by eosin, these are by oneDNN");
   for (const char* key : {"settings", "data", "products", "member"}) {
     CAPTURE(key);
     auto lacking = extra;
     lacking.erase(key);
     write(lacking);
-    CHECK_THROWS_AS(common::read_checkpoint(path, settings, 7, "Eigen"), ParseError);
+    CHECK_THROWS_AS(common::read_checkpoint(path, settings, 7, "eosin"), ParseError);
   }
   auto word = extra;
   word["member"] = "two";
   write(word);
-  CHECK_THROWS_AS(common::read_checkpoint(path, settings, 7, "Eigen"), ParseError);
+  CHECK_THROWS_AS(common::read_checkpoint(path, settings, 7, "eosin"), ParseError);
   io::SafeTensorsWriter().write(path);
-  CHECK_THROWS_AS(common::read_checkpoint(path, settings, 7, "Eigen"), ParseError);
+  CHECK_THROWS_AS(common::read_checkpoint(path, settings, 7, "eosin"), ParseError);
 }

@@ -10,7 +10,7 @@ using namespace eosin;
 
 namespace {
 
-/// Counts calls and computes by Eigen; its bf16 product can be switched off.
+/// Counts calls and computes by the library's own product; its bf16 product can be switched off.
 class RecordingBackend final : public GemmBackend {
  public:
   explicit RecordingBackend(bool has_bf16) : has_bf16_(has_bf16) {}
@@ -18,19 +18,19 @@ class RecordingBackend final : public GemmBackend {
   void gemm(Transpose ta, Transpose tb, float alpha, MatrixView<const float> a, MatrixView<const float> b, float beta,
             MatrixView<float> c) const override {
     ++full;
-    ops::detail::gemm_eigen(ta, tb, alpha, a, b, beta, c);
+    ops::detail::packed_product(ta, tb, alpha, a, b, beta, c);
   }
   void gemm(Transpose ta, Transpose tb, double alpha, MatrixView<const double> a, MatrixView<const double> b,
             double beta, MatrixView<double> c) const override {
     ++full;
-    ops::detail::gemm_eigen(ta, tb, alpha, a, b, beta, c);
+    ops::detail::packed_product(ta, tb, alpha, a, b, beta, c);
   }
   bool gemm(Transpose ta, Transpose tb, MatrixView<const BFloat16> a, MatrixView<const BFloat16> b, float beta,
             MatrixView<float> c) const override {
     ++half;
     if (!has_bf16_) return false;
     CpuContext context({.threads = 1});
-    ops::detail::gemm_eigen(ta, tb, 1.0f, ops::detail::widened(context, a), ops::detail::widened(context, b), beta, c);
+    ops::detail::packed_product<float>(ta, tb, 1, ops::detail::widened(context, a), ops::detail::widened(context, b), beta, c);
     return true;
   }
 

@@ -145,12 +145,12 @@ sed -i '2s/,[0-9.]*$/,9/' data/features/A.csv
 run_it "${long[@]}" --resume --out killed
 check resume/other-data "status $status: $(cat stderr)" grep -Eq '^cpnn: .*checkpoint.*other data' stderr
 mv kept data/features/A.csv
-run_it "${long[@]}" --gemm eigen --resume --out killed
-if grep -q '"products":"Eigen"' <(grep -ao '"products":"[^"]*"' killed/model/checkpoint.safetensors); then
-  skipped resume/other-products "this build has no other library than Eigen"
+run_it "${long[@]}" --gemm own --resume --out killed
+if grep -q '"products":"eosin"' <(grep -ao '"products":"[^"]*"' killed/model/checkpoint.safetensors); then
+  skipped resume/other-products "this build has no library of products"
 else
   check resume/other-products "status $status: $(cat stderr)" \
-    grep -Eq '^cpnn: .*checkpoint.*matrix products by .*Eigen' stderr
+    grep -Eq '^cpnn: .*checkpoint.*matrix products by .*eosin' stderr
 fi
 # A line that was cut by the kill.
 printf '{"member":0,"epo' >>killed/log.jsonl
@@ -288,7 +288,7 @@ works switch/two-genes-mse "${short[@]}" --genes two-genes.txt --observation mse
 works switch/standardise "${short[@]}" --standardise section
 works switch/patch-size "${short[@]}" --patch-size 25
 works switch/no-checkpoints "${short[@]}" --checkpoint-every 0
-for word in eigen cblas onednn; do
+for word in own eigen cblas onednn; do
   rm -rf out
   run_it "${short[@]}" --gemm "$word" --quiet --out out
   if [ "$status" = 1 ] && grep -q 'was built without' stderr; then skipped "switch/gemm-$word" "$(last_error)"

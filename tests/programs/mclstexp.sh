@@ -58,7 +58,7 @@ usage predict-without-model predict --samples data/samples.csv --test D --out ou
 
 # ---- Files ----------------------------------------------------------------------------------------------------------
 
-run_it "${common[@]}" --epochs 6 --seed 5 --predict retrieval --gemm eigen --threads 1 --out first
+run_it "${common[@]}" --epochs 6 --seed 5 --predict retrieval --gemm own --threads 1 --out first
 check run/status "status $status: $(last_error)" test "$status" = 0
 for file in metrics.json predictions/D.csv.gz predictions/mclstexp_linear/D.csv.gz model/model.json \
   model/ensemble.safetensors model/member-0.safetensors model/member-1.safetensors log.jsonl report.html genes/D.csv; do
@@ -87,7 +87,7 @@ check run/report-self-contained "it loads something" \
 
 # ---- The same numbers again -----------------------------------------------------------------------------------------
 
-run_it "${common[@]}" --epochs 6 --seed 5 --predict retrieval --gemm eigen --threads 2 --quiet --out second
+run_it "${common[@]}" --epochs 6 --seed 5 --predict retrieval --gemm own --threads 2 --quiet --out second
 check same/quiet "it said: $(cat stdout stderr | head -n 1)" test ! -s stdout -a ! -s stderr
 check same/members "two threads differ from one" same_members first second
 check same/ensemble "two threads differ from one" cmp first/model/ensemble.safetensors second/model/ensemble.safetensors
@@ -102,7 +102,7 @@ if same_members seed-5 seed-6 >/dev/null; then fail same/other-seed "another see
 
 # ---- predict --------------------------------------------------------------------------------------------------------
 
-run_it predict --model first/model --samples data/samples.csv --test D,C --gemm eigen --threads 2 --out predicted
+run_it predict --model first/model --samples data/samples.csv --test D,C --gemm own --threads 2 --out predicted
 check predict/status "status $status: $(last_error)" test "$status" = 0
 for file in D mclstexp_linear/D; do
   check "predict/predictions-$file" "they differ from those of the run" \
@@ -117,7 +117,7 @@ cat >data/places.csv <<END
 sample,patient,counts,spots,image,features,composition
 D,,,spots/D.tsv,,features/D.csv,
 END
-run_it predict --model first/model --samples data/places.csv --test D --gemm eigen --quiet --out places
+run_it predict --model first/model --samples data/places.csv --test D --gemm own --quiet --out places
 check predict/without-counts "status $status: $(last_error)" test "$status" = 0
 check predict/without-counts-predictions "they differ from those of the run" \
   same_table first/predictions/D.csv.gz places/predictions/D.csv.gz
@@ -128,7 +128,7 @@ check predict/training-standardisation "status $status: $(last_error)" \
 
 # ---- Killed and continued -------------------------------------------------------------------------------------------
 
-long=("${common[@]}" --batch 16 --epochs 300 --patience 0 --checkpoint-every 5 --seed 9 --gemm eigen --threads 1
+long=("${common[@]}" --batch 16 --epochs 300 --patience 0 --checkpoint-every 5 --seed 9 --gemm own --threads 1
   --positive-radius 1.5 --learned-temperature on --quiet)
 total=600
 run_it "${long[@]}" --out whole
@@ -226,7 +226,7 @@ check switch/genes-selected "$(zcat out/predictions/D.csv.gz | head -n 1)" \
   test "$(zcat out/predictions/D.csv.gz | head -n 1)" = spot,G03,G07,G11
 printf 'G04\n' >one-gene.txt
 works switch/one-gene "${short[@]}" --genes one-gene.txt
-for word in eigen cblas onednn; do
+for word in own eigen cblas onednn; do
   rm -rf out
   run_it "${short[@]}" --gemm "$word" --quiet --out out
   if [ "$status" = 1 ] && grep -q 'was built without' stderr; then skipped "switch/gemm-$word" "$(last_error)"
@@ -274,7 +274,7 @@ else
   check network/predict "status $status: $(last_error)" same_table trained.csv.gz trained-again/predictions/B.csv.gz
   # Of two members, stopped on each other's samples, at least one keeps an epoch before its last.
   folded=(run --samples picture/samples.csv --train A,C --test B "${tiny[@]}" --encoder resnet18 --image-size 32 --batch 3
-    --epochs 3 --learning-rate 0.001 --gemm eigen --threads 1 --quiet --out folded)
+    --epochs 3 --learning-rate 0.001 --gemm own --threads 1 --quiet --out folded)
   run_it "${folded[@]}"
   check network/folds "status $status: $(last_error)" test "$status" = 0
   cp folded/model/ensemble.safetensors folded.safetensors

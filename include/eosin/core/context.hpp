@@ -20,7 +20,8 @@ struct CpuOptions {
   int threads = 0;
   /// Precision of float matrix products.
   MathMode math_mode = MathMode::full;
-  /// Matrix products; null means Eigen. Not owned; must outlive the context. See ops/gemm_onednn.hpp, gemm_cblas.hpp.
+  /// Matrix products; null means the library's own. Not owned; must outlive the context. See ops/gemm_onednn.hpp,
+  /// gemm_cblas.hpp, gemm_eigen.hpp.
   const GemmBackend* gemm = nullptr;
   /// Convolutions of floats; null means products of matrices. Not owned. See ops/convolution_onednn.hpp.
   const ConvolutionBackend* convolution = nullptr;

@@ -1,7 +1,7 @@
 #pragma once
 
-// The door through which a matrix-product library takes the place of the default (Eigen). A context carries a
-// pointer to a backend; nothing global is set.
+// The door through which another library's matrix product takes the place of eosin's own. A context carries a pointer
+// to a backend; nothing global is set.
 
 #include <eosin/core/bfloat16.hpp>
 #include <eosin/core/view.hpp>

@@ -321,12 +321,43 @@ struct FullLanes {
   EOSIN_ALWAYS_INLINE Pack<T> keep(Pack<T> pack) const { return pack; }
 };
 
-/// The first `count` lanes at position `index`: the end of arrays.
+/// The first `count` lanes at position `index`: the end of arrays. Where registers have masks these are a load and a
+/// store; the others, and the sanitizers, which should see what is touched, copy bytes.
 template <class T>
 struct FirstLanes {
   Index index;
   Index count;
 
+#if defined(__AVX512F__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  /// The other lanes are `fill`.
+  EOSIN_ALWAYS_INLINE Pack<T> load(const T* array, T fill = T(0)) const {
+    const auto others = Pack<T>(fill).lanes;
+    if constexpr (sizeof(T) == 4) {
+      return Pack<T>(_mm512_mask_loadu_ps(others, mask(), array + index));
+    } else {
+      return Pack<T>(_mm512_mask_loadu_pd(others, mask(), array + index));
+    }
+  }
+  EOSIN_ALWAYS_INLINE void store(T* array, Pack<T> pack) const {
+    if constexpr (sizeof(T) == 4) {
+      _mm512_mask_storeu_ps(array + index, mask(), pack.lanes);
+    } else {
+      _mm512_mask_storeu_pd(array + index, mask(), pack.lanes);
+    }
+  }
+  /// The pack with the other lanes 0.
+  EOSIN_ALWAYS_INLINE Pack<T> keep(Pack<T> pack) const {
+    if constexpr (sizeof(T) == 4) {
+      return Pack<T>(_mm512_maskz_mov_ps(mask(), pack.lanes));
+    } else {
+      return Pack<T>(_mm512_maskz_mov_pd(mask(), pack.lanes));
+    }
+  }
+
+ private:
+  using Mask = std::conditional_t<sizeof(T) == 4, __mmask16, __mmask8>;
+  EOSIN_ALWAYS_INLINE Mask mask() const { return static_cast<Mask>((1U << count) - 1U); }
+#else
   /// The other lanes are `fill`.
   Pack<T> load(const T* array, T fill = T(0)) const {
     Pack<T> pack(fill);
@@ -342,6 +373,7 @@ struct FirstLanes {
     std::memcpy(&kept.lanes, &pack.lanes, static_cast<std::size_t>(count) * sizeof(T));
     return kept;
   }
+#endif
 };
 
 /// Calls body(lanes) for consecutive packs that cover the positions [begin, end) of arrays of T; `lanes` has

@@ -20,6 +20,7 @@
 // streamed forms. Sums over blocks are added in order: results do not depend on the number of threads. Derivation:
 // docs/derivations/convolution.md.
 
+#include <eosin/core/eigen.hpp>
 #include <eosin/ops/gemm.hpp>
 
 #include <algorithm>
@@ -78,7 +79,7 @@ void product(const GemmBackend* backend, Transpose ta, Transpose tb, MatrixView<
              MatrixView<const std::type_identity_t<T>> b, std::type_identity_t<T> beta, MatrixView<T> c) {
   if (c.empty()) return;
   if (backend == nullptr || c.size() * op_cols<T>(ta, a) <= tiny_product) {
-    gemm_eigen<T>(ta, tb, T(1), a, b, beta, c);
+    packed_product<T>(ta, tb, T(1), a, b, beta, c);
   } else {
     backend->gemm(ta, tb, T(1), a, b, beta, c);
   }
@@ -91,7 +92,7 @@ inline void multiply_wide(MatrixView<const float> columns, MatrixView<const doub
                           double* wide_columns, double* wide_y) {
   const MatrixView<double> in(wide_columns, columns.rows(), columns.cols()), out(wide_y, y.rows(), y.cols());
   for (Index r = 0; r < in.rows(); ++r) std::copy_n(&columns(r, 0), in.cols(), &in(r, 0));
-  gemm_eigen<double>(Transpose::no, Transpose::yes, 1, in, matrix, 0, out);
+  packed_product<double>(Transpose::no, Transpose::yes, 1, in, matrix, 0, out);
   for (Index r = 0; r < y.rows(); ++r)
     for (Index c = 0; c < y.cols(); ++c) y(r, c) = static_cast<float>(out(r, c));
 }

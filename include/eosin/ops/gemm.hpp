@@ -3,14 +3,16 @@
 // C = alpha * op(A) op(B) + beta * C for row-major matrices; op is the identity or the transpose.
 //
 // C is cut into tiles of fixed size, one task each, so the result does not depend on the number of threads. A tile is
-// computed by the context's backend, or by Eigen's single-threaded product. In bf16 mode the operands are rounded once,
+// computed by the context's backend; without one by the library's own product (packed_product.hpp), products of
+// mini-batches with large weights by a form of their own (few_rows_product.hpp). In bf16 mode the operands are rounded once,
 // before tiling; without a bf16 product in the backend the rounded operands are multiplied in float: the same numbers
 // up to the order of summation, without the speed.
 //
 // What follows a product elementwise can be handed in as an epilogue, which takes each tile while it is in the cache.
 
 #include <eosin/core/context.hpp>
-#include <eosin/core/eigen.hpp>
+#include <eosin/ops/few_rows_product.hpp>
+#include <eosin/ops/packed_product.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -38,28 +40,6 @@ MatrixView<const T> op_middle_rows(Transpose t, MatrixView<const T> a, Index beg
 template <class T>
 MatrixView<const T> op_middle_cols(Transpose t, MatrixView<const T> a, Index begin, Index count) {
   return t == Transpose::yes ? a.middle_rows(begin, count) : a.middle_cols(begin, count);
-}
-
-template <class T>
-void gemm_eigen(Transpose ta, Transpose tb, T alpha, MatrixView<const T> a, MatrixView<const T> b, T beta,
-                MatrixView<T> c) {
-  const auto left = as_eigen(a);
-  const auto right = as_eigen(b);
-  auto out = as_eigen(c);
-  if (beta == T(0)) {
-    out.setZero();
-  } else if (beta != T(1)) {
-    out *= beta;
-  }
-  if (ta == Transpose::no && tb == Transpose::no) {
-    out.noalias() += alpha * (left * right);
-  } else if (ta == Transpose::no) {
-    out.noalias() += alpha * (left * right.transpose());
-  } else if (tb == Transpose::no) {
-    out.noalias() += alpha * (left.transpose() * right);
-  } else {
-    out.noalias() += alpha * (left.transpose() * right.transpose());
-  }
 }
 
 /// The rows of tiles start at multiples of this.
@@ -135,13 +115,17 @@ void gemm_tiled(CpuContext& context, Transpose ta, Transpose tb, T alpha, Matrix
                 T beta, MatrixView<T> c, Epilogue&& epilogue) {
   const GemmBackend* backend = context.gemm_backend();
   const Index inner = op_cols(ta, a);
+  if (backend == nullptr && is_few_rows_product(ta, tb, c.rows(), c.cols(), inner)) {
+    few_rows_product<T>(context, ta, tb, alpha, a, b, beta, c, epilogue);
+    return;
+  }
   if (c.size() * inner <= tiny_product) backend = nullptr;
   for_each_tile(context, c, inner, [&](Index row, Index rows, Index col, Index cols) {
     const auto tile = c.middle_rows(row, rows).middle_cols(col, cols);
     const auto left = op_middle_rows(ta, a, row, rows);
     const auto right = op_middle_cols(tb, b, col, cols);
     if (backend == nullptr) {
-      gemm_eigen<T>(ta, tb, alpha, left, right, beta, tile);
+      packed_product<T>(ta, tb, alpha, left, right, beta, tile);
     } else {
       backend->gemm(ta, tb, alpha, left, right, beta, tile);
     }

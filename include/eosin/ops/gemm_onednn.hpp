@@ -1,7 +1,7 @@
 #pragma once
 
 // oneDNN (libdnnl, 2.x and 3.x) behind ops::gemm: float through dnnl_sgemm, bfloat16 through the matmul primitive where
-// the processor has bf16 instructions, double through Eigen (oneDNN has none). Link the CMake target eosin::onednn.
+// the processor has bf16 instructions, double through the library's own product (oneDNN has none). Link the CMake target eosin::onednn.
 
 #include <eosin/core/buffer.hpp>
 #include <eosin/math/pack.hpp>
@@ -50,7 +50,7 @@ class OneDnnGemm final : public GemmBackend {
 
   void gemm(Transpose ta, Transpose tb, double alpha, MatrixView<const double> a, MatrixView<const double> b,
             double beta, MatrixView<double> c) const override {
-    detail::gemm_eigen(ta, tb, alpha, a, b, beta, c);
+    detail::packed_product<double>(ta, tb, alpha, a, b, beta, c);
   }
 
   bool gemm(Transpose ta, Transpose tb, MatrixView<const BFloat16> a, MatrixView<const BFloat16> b, float beta,
@@ -106,32 +106,16 @@ class OneDnnGemm final : public GemmBackend {
     if (status != dnnl_success) throw Error("oneDNN: sgemm failed with status " + std::to_string(int(status)));
   }
 
-  using Lanes = math::Pack<float>::Register;
-  static constexpr Index lanes = math::Pack<float>::size;
-
-  /// Of two rows whose distance is D, the ones that have their D x D blocks beside the diagonal exchanged.
-  template <Index D, std::size_t... I>
-  static EOSIN_ALWAYS_INLINE inline void exchange(Lanes& upper, Lanes& lower, std::index_sequence<I...>) {
-    const Lanes first = upper, second = lower;
-    upper = __builtin_shufflevector(first, second, ((I & D) != 0 ? lanes + (I ^ D) : I)...);
-    lower = __builtin_shufflevector(first, second, ((I & D) != 0 ? lanes + I : (I ^ D))...);
-  }
-  template <Index D>
-  static EOSIN_ALWAYS_INLINE inline void exchange_blocks(Lanes (&rows)[lanes]) {
-    for (Index i = 0; i < lanes; ++i)
-      if ((i & D) == 0) exchange<D>(rows[i], rows[i + D], std::make_index_sequence<lanes>());
-    if constexpr (D > 1) exchange_blocks<D / 2>(rows);
-  }
-
   /// out(c, r) = in(r, c), squares of one register width at a time.
   static void transpose(MatrixView<const float> in, MatrixView<float> out) {
-    const Index full_rows = in.rows() / lanes * lanes, full_cols = in.cols() / lanes * lanes;
-    for (Index r = 0; r < full_rows; r += lanes)
-      for (Index c = 0; c < full_cols; c += lanes) {
-        Lanes square[lanes];
-        for (Index i = 0; i < lanes; ++i) std::memcpy(&square[i], &in(r + i, c), sizeof(Lanes));
-        exchange_blocks<lanes / 2>(square);
-        for (Index i = 0; i < lanes; ++i) std::memcpy(&out(c + i, r), &square[i], sizeof(Lanes));
+    constexpr Index size = detail::RegisterSquare<float>::size;
+    const Index full_rows = in.rows() / size * size, full_cols = in.cols() / size * size;
+    for (Index r = 0; r < full_rows; r += size)
+      for (Index c = 0; c < full_cols; c += size) {
+        detail::RegisterSquare<float> square;
+        for (Index i = 0; i < size; ++i) square.load(i, &in(r + i, c));
+        square.transpose();
+        for (Index i = 0; i < size; ++i) square.store(i, &out(c + i, r));
       }
     for (Index r = 0; r < in.rows(); ++r)
       for (Index c = r < full_rows ? full_cols : 0; c < in.cols(); ++c) out(c, r) = in(r, c);

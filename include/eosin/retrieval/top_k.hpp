@@ -6,20 +6,21 @@
 //
 // sorted by falling similarity, equal ones by rising index of the key.
 //
-// Keys go by in blocks of 1,024. The similarities of a block to a tile of queries are one matrix product that stays in
-// the cache; what exceeds a query's threshold (the k-th largest similarity when it was last sorted out) joins its list
-// of candidates, and a full list is cut down to the k best, which raises the threshold. 2 m q d operations and 4 m d
-// bytes of reading per 2,048 queries; lists of at most 64 MiB (or of 64 queries). Products are of full precision
-// whatever the context's math mode. Results do not depend on the number of threads.
+// Keys go by in panels, queries in tiles of rows (ops/panel_product.hpp). The similarities of a panel to a tile never
+// leave the registers: what exceeds a query's threshold (the k-th largest similarity when it was last sorted out) joins
+// its list of candidates, and a full list is cut down to the k best, which raises the threshold. 2 m q d operations and
+// 4 m d bytes of reading per 2,048 queries; lists of at most 64 MiB (or of 64 queries). Products are the library's own,
+// whatever the context's backend and math mode. Results do not depend on the number of threads.
 
 #include <eosin/core/context.hpp>
 #include <eosin/math/pack.hpp>
-#include <eosin/ops/gemm.hpp>
+#include <eosin/ops/panel_product.hpp>
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <type_traits>
@@ -29,9 +30,9 @@ inline namespace EOSIN_ISA_NAMESPACE {
 
 namespace detail {
 
-/// Keys of one product, and keys between two meetings of the threads.
-inline constexpr Index key_block = 1024;
-inline constexpr Index key_chunk = 4 * key_block;
+/// Keys between two meetings of the threads, and tiles of queries for which a panel of keys is read once.
+inline constexpr Index key_chunk = 4096;
+inline constexpr Index query_tiles = 4;
 inline constexpr Index list_bytes = Index{1} << 26;
 
 /// Bit i is lane i of the mask.
@@ -70,19 +71,21 @@ class CandidateList {
   CandidateList(Candidate<T>* memory, Index k, Index capacity, T* threshold, Index* size)
       : list_(memory), k_(k), capacity_(capacity), threshold_(threshold), size_(size) {}
 
-  /// Offers `count` keys from `first` on.
-  void offer(const T* similarity, Index count, Index first) {
-    math::Pack<T> threshold(*threshold_);
-    math::for_each_pack<T>(0, count, [&](auto lanes) EOSIN_ALWAYS_INLINE {
-      const auto values = lanes.load(similarity, -std::numeric_limits<T>::infinity());
-      std::uint32_t bits = lane_bits(values > threshold);
-      if (bits == 0) return;
+  /// Offers the first `count` keys of a panel, which are numbered from `first` on.
+  void offer(const math::Pack<T> (&similarity)[ops::detail::panel_tile_packs], Index count, Index first) {
+    constexpr Index size = math::Pack<T>::size;
+    for (Index part = 0; part < ops::detail::panel_tile_packs; ++part) {
+      std::uint32_t bits = lane_bits(similarity[part] > math::Pack<T>(*threshold_));
+      if (bits == 0) continue;
+      const Index wanted = count - part * size;
+      if (wanted < size) bits &= wanted > 0 ? (1U << wanted) - 1U : 0U;
+      T values[size];
+      std::memcpy(values, &similarity[part].lanes, sizeof values);
       for (; bits != 0; bits &= bits - 1) {
-        const Index i = lanes.index + std::countr_zero(bits);
-        add(similarity[i], static_cast<std::int32_t>(first + i));
+        const Index i = std::countr_zero(bits);
+        add(values[i], static_cast<std::int32_t>(first + part * size + i));
       }
-      threshold = math::Pack<T>(*threshold_);
-    });
+    }
   }
 
   /// Cuts the list down to the k best, sorted.
@@ -92,7 +95,7 @@ class CandidateList {
   }
 
  private:
-  EOSIN_ALWAYS_INLINE void add(T value, std::int32_t key) {
+  void add(T value, std::int32_t key) {
     if (!(value > *threshold_)) return;
     list_[(*size_)++] = {value, key};
     if (*size_ == capacity_) cut();
@@ -149,22 +152,25 @@ void top_k(CpuContext& context, MatrixView<const T> keys, MatrixView<const std::
   require_shape("top_k", "indices", indices, queries.rows(), k);
   if (!similarity.empty()) require_shape("top_k", "similarity", similarity, queries.rows(), k);
   using Candidate = detail::Candidate<T>;
+  using ops::detail::panel_tile_cols;
+  using ops::detail::panel_tile_rows;
+  const Index width = keys.cols();
   const Index capacity = k + std::max(k, Index{256});
   const Index row_bytes = capacity * static_cast<Index>(sizeof(Candidate));
   const Index group = std::min(queries.rows(), std::clamp(detail::list_bytes / row_bytes, Index{64}, Index{2048}));
-  const Index tile = std::clamp((group + 7) / 8 / 32 * 32 + 32, Index{32}, Index{256});
   const auto mark = context.workspace().mark();
   Workspace& workspace = context.workspace();
-  const auto unit_queries = workspace.take<T>(group, keys.cols());
-  const auto unit_keys = workspace.take<T>(std::min(detail::key_chunk, keys.rows()), keys.cols());
-  const auto products = workspace.take<T>(group, std::min(detail::key_block, keys.rows()));
+  const auto unit_queries = workspace.take<T>(group, width);
+  T* const tiles = workspace.take<T>(ops::detail::tile_rows_size<T>(width, group)).data();
+  const auto unit_keys = workspace.take<T>(std::min(detail::key_chunk, keys.rows()), width);
+  T* const panels = workspace.take<T>(ops::detail::panels_size<T>(width, unit_keys.rows())).data();
   const auto lists = workspace.take<Candidate>(group, capacity);
   const auto thresholds = workspace.take<T>(group);
   const auto sizes = workspace.take<Index>(group);
-  const GemmBackend* backend = context.gemm_backend();
   for (Index q = 0; q < queries.rows(); q += group) {
     const Index count = std::min(group, queries.rows() - q);
     detail::unit_rows<T>(context, "queries", queries.middle_rows(q, count), q, unit_queries.middle_rows(0, count));
+    ops::detail::pack_tile_rows<T>(ops::detail::strided(MatrixView<const T>(unit_queries)), count, width, tiles);
     std::fill_n(thresholds.data(), count, -std::numeric_limits<T>::infinity());
     std::fill_n(sizes.data(), count, Index{0});
     const auto list = [&](Index row) {
@@ -173,19 +179,21 @@ void top_k(CpuContext& context, MatrixView<const T> keys, MatrixView<const std::
     for (Index first = 0; first < keys.rows(); first += unit_keys.rows()) {
       const Index chunk = std::min(unit_keys.rows(), keys.rows() - first);
       detail::unit_rows<T>(context, "keys", keys.middle_rows(first, chunk), first, unit_keys.middle_rows(0, chunk));
-      context.parallel_for(count, tile, [&](Index begin, Index end) {
-        const auto left = unit_queries.middle_rows(begin, end - begin);
-        for (Index at = 0; at < chunk; at += detail::key_block) {
-          const Index block = std::min(detail::key_block, chunk - at);
-          const auto right = unit_keys.middle_rows(at, block);
-          const auto out = products.middle_rows(begin, end - begin).middle_cols(0, block);
-          if (backend != nullptr) {
-            backend->gemm(Transpose::no, Transpose::yes, T(1), left, right, T(0), out);
-          } else {
-            ops::detail::gemm_eigen<T>(Transpose::no, Transpose::yes, T(1), left, right, T(0), out);
+      context.parallel_for(chunk, 8 * panel_tile_cols<T>, [&](Index begin, Index end) {
+        ops::detail::pack_panels<T>(ops::detail::strided(MatrixView<const T>(unit_keys)).at(begin, 0).transposed(),
+                                    width, end - begin, panels + begin * width);
+      });
+      context.parallel_for(count, detail::query_tiles * panel_tile_rows, [&](Index begin, Index end) {
+        for (Index at = 0; at < chunk; at += panel_tile_cols<T>)
+          for (Index row = begin; row < end; row += panel_tile_rows) {
+            ops::detail::PanelTileSums<T> sums;
+            ops::detail::panel_tile_of_packed<T>(width, tiles + row * width, panels + at * width, sums);
+            for (Index r = 0; r < std::min(panel_tile_rows, end - row); ++r) {
+              const math::Pack<T> threshold(thresholds[row + r]);
+              if (detail::lane_bits(sums.at[r][0] > threshold || sums.at[r][1] > threshold) != 0)
+                list(row + r).offer(sums.at[r], std::min(panel_tile_cols<T>, chunk - at), first + at);
+            }
           }
-          for (Index row = begin; row < end; ++row) list(row).offer(products.row(row).data(), block, first + at);
-        }
       });
     }
     context.parallel_for(count, 16, [&](Index begin, Index end) {
