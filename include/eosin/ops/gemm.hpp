@@ -138,7 +138,7 @@ void gemm_tiled(CpuContext& context, Transpose ta, Transpose tb, T alpha, Matrix
 /// C [m x n] = alpha * op(A) [m x k] op(B) [k x n] + beta * C. C must not overlap A or B; with beta = 0 its old
 /// contents are not read. Throws ShapeError. 2 m n k operations; in bf16 mode 2 (m k + k n) bytes of workspace.
 /// `epilogue(row, rows, col, cols)` is called once for each tile of C after it was computed, by the same thread, tiles
-/// in any order; it may change that tile. How C is cut is a function of the shapes, see tile_shape.
+/// in any order; it may change that tile. Tiles start at rows that are multiples of tile_grid; how C is cut is open.
 template <class T, class Epilogue>
 requires std::invocable<Epilogue&, Index, Index, Index, Index>
 void gemm(CpuContext& context, Transpose ta, Transpose tb, std::type_identity_t<T> alpha,
