@@ -50,7 +50,7 @@ struct Backend {
   const eosin::GemmBackend* gemm;
 };
 
-/// Eigen and what the build found.
+/// The library's own product, Eigen and what the build found.
 inline const std::vector<Backend>& backends() {
   static const std::vector<Backend> all = [] {
     static const eosin::ops::EigenGemm eigen;

@@ -77,7 +77,7 @@ void few_rows_forward(CpuContext& context, T alpha, MatrixView<const T> x, Matri
   const Index rows = x.rows(), inner = x.cols(), depth = depth_of(inner);
   const Index panels = (rows + panel_tile_cols<T> - 1) / panel_tile_cols<T>;
   const auto mark = context.workspace().mark();
-  T* const packs = context.workspace().take<T>(panels * inner * panel_tile_cols<T>).data();
+  T* const packs = context.workspace().take<T>(panels_size<T>(inner, rows)).data();
   const Index blocks = (inner + depth - 1) / depth;
   const auto panel_at = [&](Index row, Index k, Index length) {
     return packs + k * panels * panel_tile_cols<T> + row * length;

@@ -4,9 +4,9 @@
 //
 // C is cut into tiles of fixed size, one task each, so the result does not depend on the number of threads. A tile is
 // computed by the context's backend; without one by the library's own product (packed_product.hpp), products of
-// mini-batches with large weights by a form of their own (few_rows_product.hpp). In bf16 mode the operands are rounded once,
-// before tiling; without a bf16 product in the backend the rounded operands are multiplied in float: the same numbers
-// up to the order of summation, without the speed.
+// mini-batches with large weights by a form of their own (few_rows_product.hpp). In bf16 mode the operands are rounded
+// once, before tiling; without a bf16 product in the backend the rounded operands are multiplied in float: the same
+// numbers up to the order of summation, without the speed.
 //
 // What follows a product elementwise can be handed in as an epilogue, which takes each tile while it is in the cache.
 

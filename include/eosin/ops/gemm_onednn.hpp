@@ -1,7 +1,8 @@
 #pragma once
 
 // oneDNN (libdnnl, 2.x and 3.x) behind ops::gemm: float through dnnl_sgemm, bfloat16 through the matmul primitive where
-// the processor has bf16 instructions, double through the library's own product (oneDNN has none). Link the CMake target eosin::onednn.
+// the processor has bf16 instructions, double through the library's own product (oneDNN has none). Link the CMake target
+// eosin::onednn.
 
 #include <eosin/core/buffer.hpp>
 #include <eosin/math/pack.hpp>

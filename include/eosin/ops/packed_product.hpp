@@ -28,10 +28,6 @@ inline Index depth_of(Index inner) {
   return (inner + blocks - 1) / blocks;
 }
 
-inline Index rounded_up_to(Index count, Index unit) {
-  return (count + unit - 1) / unit * unit;
-}
-
 /// C = beta * C; with beta = 0 its old contents are not read.
 template <class T>
 void scale(Strided<T> c, Index rows, Index cols, T beta) {
@@ -85,7 +81,7 @@ void packed_product(Transpose ta, Transpose tb, std::type_identity_t<T> alpha,
   const auto left = ta == Transpose::yes ? strided(a).transposed() : strided(a);
   const auto right = tb == Transpose::yes ? strided(b).transposed() : strided(b);
   const auto padded = [](Index high, Index wide) {
-    return rounded_up_to(high, panel_tile_rows) * rounded_up_to(wide, panel_tile_cols<T>);
+    return rounded_up(high, panel_tile_rows) * rounded_up(wide, panel_tile_cols<T>);
   };
   if (padded(rows, cols) <= padded(cols, rows)) {
     packed_product<T>(rows, cols, inner, alpha, left, right, beta, strided(c));

@@ -12,6 +12,7 @@
 
 #include <eosin/core/view.hpp>
 #include <eosin/math/pack.hpp>
+#include <eosin/ops/block_product.hpp>
 
 #include <algorithm>
 #include <cstring>
@@ -79,7 +80,7 @@ struct RegisterSquare {
 /// Elements of the panels of `cols` columns and `inner` rows.
 template <class T>
 Index panels_size(Index inner, Index cols) {
-  return (cols + panel_tile_cols<T> - 1) / panel_tile_cols<T> * panel_tile_cols<T> * inner;
+  return rounded_up(cols, panel_tile_cols<T>) * inner;
 }
 
 /// Panels of a matrix [inner x cols] with distance 1 between its columns or its rows.
@@ -125,7 +126,7 @@ void pack_panels(Strided<const T> in, Index inner, Index cols, T* out) {
 /// Elements of packed rows of L, with room for the last register that is stored.
 template <class T>
 Index tile_rows_size(Index inner, Index rows) {
-  return (rows + panel_tile_rows - 1) / panel_tile_rows * panel_tile_rows * inner + math::Pack<T>::size;
+  return rounded_up(rows, panel_tile_rows) * inner + math::Pack<T>::size;
 }
 
 /// Rows of a matrix [rows x inner] with distance 1 between its columns or its rows: [inner x panel_tile_rows], one
