@@ -124,7 +124,7 @@ const bool registered = [] {
     benchmark::RegisterBenchmark(("cpnn_patch_step/" + backend.name).c_str(),
                                  [&](benchmark::State& state) { cpnn_patch_step(state, backend); })
         ->Unit(benchmark::kMillisecond)
-        ->Iterations(15)
+        ->Iterations(7)
         ->UseManualTime();
   }
   return true;

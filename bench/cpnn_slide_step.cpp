@@ -96,7 +96,7 @@ const bool registered = [] {
     benchmark::RegisterBenchmark(
         name.c_str(), [=, &backend](benchmark::State& state) { cpnn_slide_step(state, inputs, backend, mode); })
         ->Unit(benchmark::kMillisecond)
-        ->Iterations(9)
+        ->Iterations(3)
         ->UseManualTime();
   };
   for (const Index inputs : {512, 1536})

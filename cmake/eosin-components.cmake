@@ -2,6 +2,7 @@
 # what their absence turns off. Nothing is downloaded.
 
 set(eosin_components io onednn cblas)
+# eosin::cuda is for sources that nvcc compiles, so it stands apart from what everything here is linked with.
 
 # Adds the target eosin::NAME if its packages are found; says otherwise what is missing and what that turns off.
 macro(eosin_add_component name)
@@ -105,5 +106,17 @@ macro(_eosin_add_cblas)
     target_compile_definitions(eosin::cblas INTERFACE EOSIN_HAS_CBLAS=1)
   else()
     _eosin_missing("CBLAS" "no target eosin::cblas; matrix products by Eigen or oneDNN")
+  endif()
+endmacro()
+
+macro(_eosin_add_cuda)
+  find_package(CUDAToolkit 12.0 QUIET)
+  if(TARGET CUDA::cudart AND TARGET CUDA::cublas)
+    add_library(eosin::cuda INTERFACE IMPORTED GLOBAL)
+    target_link_libraries(eosin::cuda INTERFACE eosin::eosin CUDA::cudart CUDA::cublas)
+    # Formulas that processor and device share call constexpr functions.
+    target_compile_options(eosin::cuda INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>)
+  else()
+    _eosin_missing("CUDA toolkit 12" "no target eosin::cuda; the tests run kernels in their emulation only")
   endif()
 endmacro()

@@ -1,4 +1,4 @@
-# Installs the headers and the package: find_package(eosin), find_package(eosin COMPONENTS io onednn cblas).
+# Installs the headers and the package: find_package(eosin), find_package(eosin COMPONENTS io onednn cblas cuda).
 
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)

@@ -1,11 +1,19 @@
-"""Joins a Google Benchmark JSON file of eosin_bench and the JSON lines of the *_torch.py: prints both side by side with
-the ratios and the targets, and writes everything to one JSON file.
+"""Joins what eosin_bench and the *_torch.py measured: prints both side by side with the ratios and the targets, and writes
+everything to one JSON file.
 
-    python compare.py eosin.json torch.jsonl results.json
+    python compare.py FOLDER results.json
+    python compare.py --fastest eosin.json PREFIX[@SUFFIX]
+
+FOLDER holds one folder per round, 1, 2, ..., with Google Benchmark's JSON files (eosin-*.json) and the lines of the peers
+(torch.jsonl). The speed of a machine drifts; both programs ran in turn within a round, so a ratio is taken within each
+round, and the median over the rounds is shown. The second form prints which BACKEND of PREFIX/BACKEND[SUFFIX] takes the
+least processor time.
 """
 
 import json
+import statistics
 import sys
+from pathlib import Path
 
 import contrastive_rows
 import transformer_rows
@@ -17,15 +25,22 @@ def without_settings(name):
                     if part not in ("real_time", "manual_time") and not part.startswith(("iterations:", "min_time:")))
 
 
-class Measurements:
-    """Seconds and counters of both programs by name."""
+def median(values):
+    """The median of those that are there; None without any."""
+    found = [v for v in values if v is not None]
+    return statistics.median(found) if found else None
 
-    def __init__(self, eosin, torch):
+
+class Measurements:
+    """Seconds and counters of both programs by name, of one round. Which backend is the fastest is decided on all rounds."""
+
+    def __init__(self, benchmarks, torch, rounds):
         self.eosin = {}
-        for entry in eosin["benchmarks"]:
+        for entry in benchmarks:
             if entry.get("run_type", "iteration") == "iteration":
                 self.eosin[without_settings(entry["name"])] = entry
         self.torch = torch
+        self.rounds = rounds
         # A run with EOSIN_THREADS=N measures what has no argument `threads` with N.
         self.threads = next((t["threads"] for t in torch if t["item"] == "environment"), 2)
 
@@ -40,16 +55,24 @@ class Measurements:
         return None if entry is None or entry.get("error_occurred") else entry.get(counter)
 
     def fastest(self, prefix, suffix="", counter=None):
-        """The fastest entry PREFIX/BACKEND[SUFFIX]: (backend, its full name, seconds)."""
+        """The entry PREFIX/BACKEND[SUFFIX] that is fastest among those of most rounds, by its median: (backend, its full
+        name, its seconds in this round)."""
+
+        def seconds(m, name):
+            return m.counter(name, counter) if counter else m.seconds(name)
+
         found = []
-        for name in self.eosin:
-            parts = name.removeprefix(prefix + "/").removesuffix(suffix).split("/")
-            if not name.startswith(prefix + "/") or not name.endswith(suffix) or len(parts) != 1:
+        for name in sorted({name for m in self.rounds for name in m.eosin}):
+            backend = name.removeprefix(prefix + "/").removesuffix(suffix)
+            if name != f"{prefix}/{backend}{suffix}" or "/" in backend:
                 continue
-            seconds = self.counter(name, counter) if counter else self.seconds(name)
-            if seconds is not None:
-                found.append((parts[0], name, seconds))
-        return min(found, key=lambda f: f[2], default=(None, None, None))
+            measured = [s for m in self.rounds if (s := seconds(m, name)) is not None]
+            if measured:
+                found.append((-len(measured), statistics.median(measured), backend, name))
+        if not found:
+            return None, None, None
+        _, _, backend, name = min(found)
+        return backend, name, seconds(self, name)
 
     def peer(self, item, field="seconds", **keys):
         for line in self.torch:
@@ -59,10 +82,11 @@ class Measurements:
 
     def best_rate(self):
         """Operations per second of the best single-precision product of this machine, and whose it is."""
-        rates = [(line["rate"], "PyTorch") for line in self.torch if line["item"] == "gemm"]
-        for name, entry in self.eosin.items():
-            if name.startswith("gemm/") and not entry.get("error_occurred"):
-                rates.append((entry["rate"], name.split("/")[-1]))
+        rates = []
+        for m in self.rounds:
+            rates += [(line["rate"], "PyTorch") for line in m.torch if line["item"] == "gemm"]
+            rates += [(entry["rate"], name.split("/")[-1]) for name, entry in m.eosin.items()
+                      if name.startswith("gemm/") and not entry.get("error_occurred")]
         return max(rates, default=(None, None))
 
 
@@ -97,7 +121,7 @@ def rows_of(m):
         rows.append((f"slide step, D={features} ({backend})", "s", step, original, pooled, [
             ("times faster than original", divide(original, step), 6, True),
             ("times faster than pooled", divide(pooled, step), 1, True),
-            ("of its products at the best rate", divide(step, ideal), 1.12, False)]))
+            ("of its products at the best rate of any product in any round", divide(step, ideal), None, False)]))
         rows.append((f"  its products alone, D={features}", "s", products, None, None, [
             ("step / products right after it, median", m.counter(name, "step_over_products"), 1.12, False)]))
         _, _, half = m.fastest(prefix, "/bf16", "step")
@@ -124,7 +148,7 @@ def rows_of(m):
     rows.append((f"patch step ({backend})", "s", step, m.peer("patch_step", formulation="direct"),
                  m.peer("patch_step", formulation="gram"), [
                      ("of its products right after it, median", m.counter(name, "step_over_products"), 1.15, False),
-                     ("of its products at the best rate",
+                     ("of its products at the best rate of any product in any round",
                       divide(step, divide(m.counter(name, "operations"), rate)), None, False)]))
     rows += contrastive_rows.rows(m, divide)
     rows += transformer_rows.rows(m, divide)
@@ -132,6 +156,21 @@ def rows_of(m):
     rows.append((f"best product rate of this machine ({owner})", " GF/s", divide(rate, 1e9),
                  max((line["rate"] / 1e9 for line in m.torch if line["item"] == "gemm"), default=None), None, []))
     return rows
+
+
+def merged(rounds):
+    """The rows of all rounds as one: medians of figures and of ratios; (text, unit, eosin, original, pooled, targets with
+    the ratio of each round)."""
+    table = []
+    for same in zip(*(rows_of(m) for m in rounds), strict=True):
+        text, unit = same[0][:2]
+        targets = []
+        for of_rounds in zip(*(row[5] for row in same), strict=True):
+            values = [target[1] for target in of_rounds]
+            description, _, limit, at_least = of_rounds[0]
+            targets.append((description, median(values), limit, at_least, [v for v in values if v is not None]))
+        table.append((text, unit, *(median([row[i] for row in same]) for i in (2, 3, 4)), targets))
+    return table
 
 
 def densenet_rows(m):
@@ -156,42 +195,68 @@ def densenet_rows(m):
     return rows
 
 
+def read(folder):
+    """The rounds in `folder`, and everything in them as it was written."""
+    raw = []
+    for path in sorted((p for p in Path(folder).iterdir() if p.name.isdigit()), key=lambda p: int(p.name)):
+        eosin = [json.loads(file.read_text()) for file in sorted(path.glob("eosin-*.json"))]
+        lines = (path / "torch.jsonl").read_text().splitlines()
+        raw.append({"eosin": eosin, "torch": [json.loads(line) for line in lines if line.strip()]})
+    rounds = []
+    for r in raw:
+        rounds.append(Measurements([entry for part in r["eosin"] for entry in part["benchmarks"]], r["torch"], rounds))
+    return rounds, raw
+
+
+def fastest(file, pattern):
+    """Prints the backend that took the least processor time: one measurement of the clock, on a machine that others use
+    too, would be a matter of luck."""
+    prefix, _, suffix = pattern.partition("@")
+    found = []
+    for entry in json.loads(Path(file).read_text())["benchmarks"]:
+        name = without_settings(entry["name"])
+        backend = name.removeprefix(prefix + "/").removesuffix(suffix)
+        if name == f"{prefix}/{backend}{suffix}" and "/" not in backend and not entry.get("error_occurred"):
+            found.append((entry["cpu_time"], backend))
+    print(min(found)[1])
+
+
 def main():
-    if len(sys.argv) != 4:
+    if len(sys.argv) == 4 and sys.argv[1] == "--fastest":
+        return fastest(*sys.argv[2:])
+    if len(sys.argv) != 3:
         sys.exit(__doc__)
-    with open(sys.argv[1]) as file:
-        eosin = json.load(file)
-    with open(sys.argv[2]) as file:
-        torch = [json.loads(line) for line in file if line.strip()]
-    m = Measurements(eosin, torch)
+    rounds, raw = read(sys.argv[1])
     results, failed = [], 0
     layout = "{:<46} {:>10} {:>10} {:>10}   {}"
-    print(f"{m.threads} threads; medians; 'original' is also the direct and the eager form, 'pooled' the Gram form\n")
+    print(f"{rounds[0].threads} threads; medians of {len(rounds)} rounds, ratios taken within each; 'original' is also the "
+          "direct and the eager form, 'pooled' the Gram form\n")
     print(layout.format("", "eosin", "original", "pooled", ""))
-    for item, unit, ours, original, pooled, targets in rows_of(m):
+    for item, unit, ours, original, pooled, targets in merged(rounds):
         verdicts = []
-        for description, value, limit, at_least in targets:
+        for description, value, limit, at_least, of_rounds in targets:
             passed = None
             if value is not None and limit is not None:
                 passed = value >= limit if at_least else value <= limit
                 failed += not passed
             wanted = "" if limit is None else f" (target {'>=' if at_least else '<='} {limit}: " + (
                 "n/a" if passed is None else "pass" if passed else "FAIL") + ")"
-            verdicts.append(f"{number(value)} {description}{wanted}")
-            results.append({"item": item.strip(), "measure": description, "value": value, "target": limit,
-                            "at_least": at_least, "passed": passed})
+            spread = f" [{', '.join(number(v) for v in of_rounds)}]" if len(of_rounds) > 1 else ""
+            verdicts.append(f"{number(value)} {description}{wanted}{spread}")
+            results.append({"item": item.strip(), "measure": description, "value": value, "rounds": of_rounds,
+                            "target": limit, "at_least": at_least, "passed": passed})
         print(layout.format(item, number(ours, unit), number(original, unit), number(pooled, unit),
                             verdicts[0] if verdicts else ""))
         for verdict in verdicts[1:]:
             print(layout.format("", "", "", "", verdict))
-    skipped = [f"{name}: {entry['error_message']}" for name, entry in m.eosin.items()
-               if entry.get("error_occurred")]
-    for line in skipped:
+    skipped = {f"{name}: {entry['error_message']}" for m in rounds for name, entry in m.eosin.items()
+               if entry.get("error_occurred")}
+    for line in sorted(skipped):
         print(line)
     print(f"\n{sum(r['passed'] is True for r in results)} targets met, {failed} missed, "
           f"{sum(r['passed'] is None and r['target'] is not None for r in results)} not applicable here")
-    with open(sys.argv[3], "w") as file:
-        json.dump({"ratios": results, "eosin": eosin, "torch": torch}, file, indent=1)
+    with open(sys.argv[2], "w") as file:
+        json.dump({"ratios": results, "rounds": raw}, file, indent=1)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,17 @@
 """The work of eosin's InfoNCE and retrieval benchmarks in PyTorch, and of the search in faiss where it is installed, on
 the CPU, one JSON line per measurement.
 
-    EOSIN_THREADS=2 python contrastive_torch.py
+    EOSIN_THREADS=2 python contrastive_torch.py [info_nce_128] [info_nce_4096] [retrieval]
 
 info_nce: symmetric cross-entropy of S I^T, forward and backward, pairs of width 256.
 retrieval: the 200 keys of largest cosine similarity to each of 2,000 queries among 50,000 of width 256; keys and
 queries are normalised within the time. Seconds are medians.
 """
 
-import os
-
 import torch
 from torch.nn import functional
 
-from cpnn_torch import report, timed
+from cpnn_torch import report, selected, timed
 
 WIDTH = 256
 KEYS, QUERIES, NEIGHBOURS = 50000, 2000, 200
@@ -33,7 +31,7 @@ def info_nce(pairs):
     report("info_nce", timed(run, 7, budget=5.0), pairs=pairs)
 
 
-def retrieval(threads):
+def retrieval():
     keys, queries = torch.randn(KEYS, WIDTH), torch.randn(QUERIES, WIDTH)
 
     def search():
@@ -44,7 +42,7 @@ def retrieval(threads):
         import faiss
     except ImportError:
         return
-    faiss.omp_set_num_threads(threads)
+    faiss.omp_set_num_threads(torch.get_num_threads())
 
     def search_index():
         k, q = keys.numpy().copy(), queries.numpy().copy()
@@ -57,14 +55,5 @@ def retrieval(threads):
     report("retrieval", timed(search_index, 5, budget=5.0), library="faiss", version=faiss.__version__)
 
 
-def main():
-    threads = int(os.environ.get("EOSIN_THREADS", "2"))
-    torch.set_num_threads(threads)
-    torch.manual_seed(1)
-    info_nce(128)
-    info_nce(4096)
-    retrieval(threads)
-
-
 if __name__ == "__main__":
-    main()
+    selected({"info_nce_128": lambda: info_nce(128), "info_nce_4096": lambda: info_nce(4096), "retrieval": retrieval})

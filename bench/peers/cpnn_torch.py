@@ -1,7 +1,8 @@
 """The work of eosin's CPNN benchmarks in PyTorch on the CPU, one JSON line per measurement.
 
-    EOSIN_THREADS=2 python cpnn_torch.py
+    EOSIN_THREADS=2 python cpnn_torch.py [slide_512] [slide_1536] [products] [negative_binomial] [patch]
 
+Without arguments, all of them:
 Slide level, one training step (gradient, clip, AdamW) of 8 slides of 4,096 patches, MLP D-1024-512-29, 14,052 genes:
     original   expression of every patch, then the mean: a patches x genes product per slide
     pooled     the mean of the composition first, one row of expression per slide
@@ -13,6 +14,7 @@ Seconds are medians; autocast to bfloat16 runs where the processor has such inst
 import json
 import os
 import statistics
+import sys
 import time
 
 import torch
@@ -226,19 +228,27 @@ def matrix_products():
         report("gemm", seconds, product=name, rate=2.0 * m * n * k / statistics.median(seconds))
 
 
-def main():
-    torch.set_num_threads(int(os.environ.get("EOSIN_THREADS", "2")))
+def selected(items):
+    """Runs the items named on the command line, or all, in the order of `items`."""
+    names = sys.argv[1:] or list(items)
+    if unknown := [name for name in names if name not in items]:
+        sys.exit(f"unknown item {unknown[0]}; there are {', '.join(items)}")
+    threads = int(os.environ.get("EOSIN_THREADS", "2"))
+    torch.set_num_threads(threads)
     torch.manual_seed(1)
-    print(json.dumps({"item": "environment", "torch": torch.__version__, "threads": torch.get_num_threads(),
-                      "bf16": has_bf16()}), flush=True)
-    # First, because memory that later items leave behind would count in the peaks.
-    for inputs in (512, 1536):
-        slide_steps(inputs)
-    matrix_products()
+    print(json.dumps({"item": "environment", "torch": torch.__version__, "threads": threads, "bf16": has_bf16()}),
+          flush=True)
+    for name, run in items.items():
+        if name in names:
+            run()
+
+
+def both_losses():
     negative_binomial_eager(BATCH, GENES)
     negative_binomial_eager(PATCHES, PATCH_GENES)
-    patch_level()
 
 
 if __name__ == "__main__":
-    main()
+    # The steps first, because memory that other items leave behind would count in their peaks.
+    selected({"slide_512": lambda: slide_steps(512), "slide_1536": lambda: slide_steps(1536),
+              "products": matrix_products, "negative_binomial": both_losses, "patch": patch_level})

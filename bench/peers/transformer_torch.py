@@ -1,6 +1,6 @@
 """The work of eosin's attention and spot-branch benchmarks in PyTorch on the CPU, one JSON line per measurement.
 
-    EOSIN_THREADS=2 python transformer_torch.py
+    EOSIN_THREADS=2 python transformer_torch.py [attention] [spot_branch]
 
 attention: scaled_dot_product_attention, forward and backward, one sentence of 4,096 x 8 heads x 64.
 spot_branch: one training step of mclSTExp's spot branch and both projection heads, 128 spots x 785 genes, InfoNCE at
@@ -8,13 +8,11 @@ temperature 1, Adam with weight decay 1e-3; learned positions in tables of 65,53
 PyTorch runs it by default), and of 64 rows with the fused Adam. Seconds are medians.
 """
 
-import os
-
 import torch
 from torch import nn
 from torch.nn import functional
 
-from cpnn_torch import report, timed
+from cpnn_torch import report, selected, timed
 
 GENES, SPOTS, HEADS, WIDTH, FEATURES, PROJECTION = 785, 128, 8, 64, 1024, 256
 
@@ -99,14 +97,11 @@ def spot_branch(rows, fused, runs):
     report("spot_branch", timed(step, runs, budget=6.0), rows=rows, fused=fused)
 
 
-def main():
-    torch.manual_seed(0)
-    torch.set_num_threads(int(os.environ.get("EOSIN_THREADS", "2")))
-    attention(4096)
+def spot_branches():
     spot_branch(64, True, 40)
     spot_branch(64, False, 40)
     spot_branch(65536, False, 6)
 
 
 if __name__ == "__main__":
-    main()
+    selected({"attention": lambda: attention(4096), "spot_branch": spot_branches})

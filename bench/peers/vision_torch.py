@@ -7,13 +7,10 @@ and backward, a training step of 16 images with Adam and its peak memory. The mo
 pooled features, written out so that torchvision is not needed.
 """
 
-import json
-import os
-
 import torch
 from torch import nn
 
-from cpnn_torch import peak_memory, report, reset_peak_memory, timed
+from cpnn_torch import peak_memory, report, reset_peak_memory, selected, timed
 
 EDGE = 224
 
@@ -63,9 +60,7 @@ def images(count):
     return torch.randn(count, 3, EDGE, EDGE).contiguous(memory_format=torch.channels_last)
 
 
-def main():
-    torch.set_num_threads(int(os.environ.get("EOSIN_THREADS", "2")))
-    torch.manual_seed(1)
+def densenet():
     # First, because memory that later items leave behind would count in the peak.
     model, batch, upstream = densenet121(), images(16), torch.randn(16, 1024)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=1e-3)
@@ -94,4 +89,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    selected({"densenet": densenet})

@@ -1,6 +1,6 @@
 #pragma once
 
-// The one list of components that golden cases can name.
+// The one list of components that golden cases can name, on the processor.
 
 #include "golden_check/cpnn_patch.hpp"
 #include "golden_check/cpnn_slide.hpp"
@@ -18,23 +18,14 @@
 #include "golden_check/resnet.hpp"
 #include "golden_check/retrieval.hpp"
 #include "golden_check/softmax_cross_entropy.hpp"
+#include "golden_check/table.hpp"
 #include "golden_check/transformer.hpp"
 #include "golden_check/vit.hpp"
 
-#include <map>
-#include <string>
-
 namespace eosin::testing {
 
-using ComponentCheck = void (*)(const GoldenCase&, Comparison&);
-
-/// The check of a component, or null.
-inline ComponentCheck find_component(const std::string& component, bool single_precision) {
-  struct Pair {
-    ComponentCheck in_double;
-    ComponentCheck in_float;
-  };
-  static const std::map<std::string, Pair> components{
+inline const ComponentTable& processor_components() {
+  static const ComponentTable table{
       {"cpnn_patch", {check_cpnn_patch<double>, check_cpnn_patch<float>}},
       {"cpnn_slide", {check_cpnn_slide<double>, check_cpnn_slide<float>}},
       {"densenet", {check_densenet<double>, check_densenet<float>}},
@@ -54,9 +45,7 @@ inline ComponentCheck find_component(const std::string& component, bool single_p
       {"transformer", {check_transformer<double>, check_transformer<float>}},
       {"vit", {check_vit<double>, check_vit<float>}},
   };
-  const auto found = components.find(component);
-  if (found == components.end()) return nullptr;
-  return single_precision ? found->second.in_float : found->second.in_double;
+  return table;
 }
 
 }  // namespace eosin::testing

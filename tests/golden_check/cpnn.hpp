@@ -32,12 +32,11 @@ inline cpnn::ModelOptions cpnn_options(const nlohmann::json& config) {
       config, "prototypes", {{"trained", cpnn::Prototypes::trained}, {"static", cpnn::Prototypes::fixed}});
   options.correction = choice<bool>(config, "correction", {{"alpha_beta", true}, {"off", false}});
   using losses::PrototypeLoss;
-  options.prototype_regulariser =
-      choice<PrototypeLoss>(config, "prototype_regulariser",
-                            {{"softmax_mse", PrototypeLoss::softmax_mse},
-                             {"exp_mse", PrototypeLoss::exp_mse},
-                             {"pearson", PrototypeLoss::pearson},
-                             {"off", PrototypeLoss::off}});
+  options.prototype_regulariser = choice<PrototypeLoss>(config, "prototype_regulariser",
+                                                        {{"softmax_mse", PrototypeLoss::softmax_mse},
+                                                         {"exp_mse", PrototypeLoss::exp_mse},
+                                                         {"pearson", PrototypeLoss::pearson},
+                                                         {"off", PrototypeLoss::off}});
   using losses::CompositionLoss;
   options.composition_regulariser = choice<CompositionLoss>(config, "composition_regulariser",
                                                             {{"mse", CompositionLoss::mean_squared_error},

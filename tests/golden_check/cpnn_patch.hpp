@@ -28,8 +28,8 @@ void check_cpnn_patch(const GoldenCase& golden, Comparison& comparison) {
     if (!composition.empty())
       reference = per_patch ? std::as_const(composition).view().middle_rows(begin, rows)
                             : std::as_const(composition).view().middle_rows(static_cast<Index>(s), 1);
-    sections.push_back({patches.view().middle_rows(begin, rows), &targets[s],
-                        expression.view().middle_rows(begin, rows), reference});
+    sections.push_back(
+        {patches.view().middle_rows(begin, rows), &targets[s], expression.view().middle_rows(begin, rows), reference});
   }
   const Index types = model.options().types;
   const Index genes = model.options().genes;
@@ -49,9 +49,8 @@ void check_cpnn_patch(const GoldenCase& golden, Comparison& comparison) {
   comparison.check("out/corr", correlation);
   comparison.check("grad/in/patches", d_patches);
   check_segments<T>(comparison, "grad/param/", model.parameters(), std::as_const(model.parameters()).gradients());
-  check_trajectory<T>(golden, comparison, context, model, [&] {
-    return model.patch_step(context, sections, layers::GradientMode::overwrite);
-  });
+  check_trajectory<T>(golden, comparison, context, model,
+                      [&] { return model.patch_step(context, sections, layers::GradientMode::overwrite); });
 }
 
 }  // namespace eosin::testing

@@ -39,9 +39,8 @@ void check_cpnn_slide(const GoldenCase& golden, Comparison& comparison) {
   comparison.check("out/rate", rate);
   comparison.check("grad/in/patches", d_patches);
   check_segments<T>(comparison, "grad/param/", model.parameters(), std::as_const(model.parameters()).gradients());
-  check_trajectory<T>(golden, comparison, context, model, [&] {
-    return model.slide_step(context, slides, layers::GradientMode::overwrite);
-  });
+  check_trajectory<T>(golden, comparison, context, model,
+                      [&] { return model.slide_step(context, slides, layers::GradientMode::overwrite); });
 }
 
 }  // namespace eosin::testing

@@ -26,34 +26,32 @@ inline std::vector<Index> sentence_offsets(const GoldenCase& golden) {
   return offsets;
 }
 
-template <class T>
+template <class T, class C = CpuContext>
 void check_layer_norm(const GoldenCase& golden, Comparison& comparison) {
-  const auto x = golden.matrix<T>("in/x");
+  using Space = typename C::space;
   const auto upstream = golden.matrix<T>("in/upstream");
-  CpuContext context({.threads = 2});
-  Parameters<T> parameters;
+  C context = new_context<C>();
+  const auto x = place(context, golden.matrix<T>("in/x")), dy = place(context, upstream);
+  Parameters<T, Space> parameters;
   const bool affine = golden.config.at("affine").get<bool>();
   // The case says `weight` where a module of a model says NAME.weight.
-  layers::LayerNorm<T> layer(parameters, "norm", x.cols(),
-                             {.eps = golden.config.at("eps").get<double>(), .affine = affine});
+  layers::LayerNorm<T, Space> layer(parameters, "norm", x.cols(),
+                                    {.eps = golden.config.at("eps").get<double>(), .affine = affine});
   parameters.allocate(context, 0);
-  if (affine)
-    for (const char* name : {"weight", "bias"}) {
-      const auto value = parameters.value(parameters.find(std::string("norm.") + name));
-      const auto given = golden.vector<T>(std::string("param/") + name);
-      for (Index i = 0; i < value.size(); ++i) value[i] = given[i];
-    }
-  typename layers::LayerNorm<T>::Cache cache;
-  Matrix<T> y(x.rows(), x.cols()), dx(x.rows(), x.cols());
-  layer.forward(context, x, y.view(), cache);
-  layer.backward(context, x, upstream, dx.view(), cache, layers::GradientMode::overwrite);
-  comparison.check("out/y", y);
-  comparison.check("loss", upstream_loss(y, upstream));
-  comparison.check("grad/in/x", dx);
+  const auto segment = [&](const char* name) { return parameters.find(std::string("norm.") + name); };
   if (affine)
     for (const char* name : {"weight", "bias"})
-      comparison.check(std::string("grad/param/") + name,
-                       parameters.gradient(parameters.find(std::string("norm.") + name)));
+      place_parameters(context, golden.vector<T>(std::string("param/") + name), parameters.value(segment(name)));
+  typename layers::LayerNorm<T, Space>::Cache cache;
+  Matrix<T, Space> y(x.rows(), x.cols()), dx(x.rows(), x.cols());
+  layer.forward(context, x, y.view(), cache);
+  layer.backward(context, x, dy, dx.view(), cache, layers::GradientMode::overwrite);
+  comparison.check("out/y", fetch(context, y));
+  comparison.check("loss", upstream_loss(fetch(context, y), upstream));
+  comparison.check("grad/in/x", fetch(context, dx));
+  if (affine)
+    for (const char* name : {"weight", "bias"})
+      comparison.check(std::string("grad/param/") + name, fetch(context, parameters.gradient(segment(name))));
 }
 
 }  // namespace eosin::testing

@@ -58,7 +58,7 @@ void check_mclstexp_spot(const GoldenCase& golden, Comparison& comparison) {
   mclstexp::Model<T> model(mclstexp_options(golden.config));
   auto& parameters = model.parameters();
   parameters.allocate(context, 0);
-  load_parameters(golden, parameters);
+  load_parameters(context, golden, parameters);
   const mclstexp::Batch<T> batch{expression, std::as_const(positions).view(), offsets, features};
 
   Matrix<T> spots(n, model.options().projection), images(n, model.options().projection),

@@ -5,39 +5,68 @@
 #include <eosin/losses/negative_binomial.hpp>
 
 #include "support/golden.hpp"
+#include "support/place.hpp"
+
+#include <type_traits>
+#include <utility>
 
 namespace eosin::testing {
 
-template <class T>
+/// The sum of the loss: on the processor as the library returns it, on a device from its memory.
+template <class C, class Loss>
+double loss_sum([[maybe_unused]] C& context, const Loss& loss) {
+  if constexpr (std::is_same_v<C, CpuContext>) {
+    return loss();
+  } else {
+    Vector<double, typename C::space> sum(1);
+    loss(sum.view());
+    return fetch(context, std::as_const(sum).view())[0];
+  }
+}
+
+template <class T, class C = CpuContext>
 void check_nb_loss(const GoldenCase& golden, Comparison& comparison) {
-  const auto mu = golden.matrix<T>("in/mu");
-  const auto counts = golden.matrix<T>("in/y");
+  using Space = typename C::space;
+  C context = new_context<C>();
+  const auto mu = place(context, golden.matrix<T>("in/mu"));
+  const auto counts = place(context, golden.matrix<T>("in/y"));
   const T eps = static_cast<T>(golden.config.at("eps").template get<double>());
-  CpuContext context({.threads = 2});
-  Matrix<T> nll(mu.rows(), mu.cols()), gradient_mu(mu.rows(), mu.cols());
+  Matrix<T, Space> nll(mu.rows(), mu.cols()), gradient_mu(mu.rows(), mu.cols());
   double loss = 0;
   if (golden.config.at("theta") == "gene") {
-    const auto theta = golden.vector<T>("in/theta");
-    Vector<T> gradient_log_theta(mu.cols());
-    loss = losses::negative_binomial(context, mu, theta, counts,
-                                     {.eps = eps,
-                                      .nll = nll.view(),
-                                      .gradient_mu = gradient_mu.view(),
-                                      .gradient_log_theta = gradient_log_theta.view()});
-    comparison.check("grad/in/log_theta", gradient_log_theta);
+    const auto theta = place(context, golden.vector<T>("in/theta"));
+    Vector<T, Space> gradient_log_theta(mu.cols());
+    const ops::NegativeBinomialOptions<T, Space> options{.eps = eps,
+                                                         .nll = nll.view(),
+                                                         .gradient_mu = gradient_mu.view(),
+                                                         .gradient_log_theta = gradient_log_theta.view()};
+    loss = loss_sum(context, [&](auto... sum) {
+      if constexpr (sizeof...(sum) == 0) {
+        return losses::negative_binomial(context, mu, theta.view(), counts, options);
+      } else {
+        ops::negative_binomial(context, mu, theta.view(), counts, options, sum...);
+      }
+    });
+    comparison.check("grad/in/log_theta", fetch(context, gradient_log_theta.view()));
   } else {
-    const auto theta = golden.matrix<T>("in/theta");
-    Matrix<T> gradient_log_theta(mu.rows(), mu.cols());
-    loss = losses::negative_binomial_by_element(context, mu, theta, counts,
-                                                {.eps = eps,
-                                                 .nll = nll.view(),
-                                                 .gradient_mu = gradient_mu.view(),
-                                                 .gradient_log_theta = gradient_log_theta.view()});
-    comparison.check("grad/in/log_theta", gradient_log_theta);
+    const auto theta = place(context, golden.matrix<T>("in/theta"));
+    Matrix<T, Space> gradient_log_theta(mu.rows(), mu.cols());
+    const ops::NegativeBinomialElementOptions<T, Space> options{.eps = eps,
+                                                                .nll = nll.view(),
+                                                                .gradient_mu = gradient_mu.view(),
+                                                                .gradient_log_theta = gradient_log_theta.view()};
+    loss = loss_sum(context, [&](auto... sum) {
+      if constexpr (sizeof...(sum) == 0) {
+        return losses::negative_binomial_by_element(context, mu, theta.view(), counts, options);
+      } else {
+        ops::negative_binomial_by_element(context, mu, theta.view(), counts, options, sum...);
+      }
+    });
+    comparison.check("grad/in/log_theta", fetch(context, gradient_log_theta));
   }
-  comparison.check("out/nll", nll);
+  comparison.check("out/nll", fetch(context, nll));
   comparison.check("loss", loss);
-  comparison.check("grad/in/mu", gradient_mu);
+  comparison.check("grad/in/mu", fetch(context, gradient_mu));
 }
 
 }  // namespace eosin::testing

@@ -22,18 +22,28 @@ void check_normalization(const GoldenCase& golden, Comparison& comparison) {
   options.axis = axis == "spot" ? data::NormalisationAxis::spot : data::NormalisationAxis::gene;
 
   const auto& target = golden.config.at("target");
-  if (target.is_number()) options.target = target.get<double>();
-  else if (target.is_null()) options.target = data::NoTarget{};
-  else if (target == "median_positive") options.target = data::MedianPositiveTarget{};
-  else if (target == "mean") options.target = data::MeanTarget{};
-  else throw Error("normalization: unknown target " + target.dump());
+  if (target.is_number())
+    options.target = target.get<double>();
+  else if (target.is_null())
+    options.target = data::NoTarget{};
+  else if (target == "median_positive")
+    options.target = data::MedianPositiveTarget{};
+  else if (target == "mean")
+    options.target = data::MeanTarget{};
+  else
+    throw Error("normalization: unknown target " + target.dump());
 
   const auto log = golden.config.at("log").get<std::string>();
-  if (log == "log10") options.log = data::LogTransform::log10;
-  else if (log == "log2") options.log = data::LogTransform::log2;
-  else if (log == "log1p") options.log = data::LogTransform::log1p;
-  else if (log == "none") options.log = data::LogTransform::none;
-  else throw Error("normalization: unknown log " + log);
+  if (log == "log10")
+    options.log = data::LogTransform::log10;
+  else if (log == "log2")
+    options.log = data::LogTransform::log2;
+  else if (log == "log1p")
+    options.log = data::LogTransform::log1p;
+  else if (log == "none")
+    options.log = data::LogTransform::none;
+  else
+    throw Error("normalization: unknown log " + log);
   options.pseudocount = golden.config.value("pseudocount", 1.0);
 
   Vector<double> library;

@@ -6,6 +6,7 @@
 #include <eosin/optim/sgd.hpp>
 
 #include "support/golden.hpp"
+#include "support/place.hpp"
 
 #include <string>
 #include <variant>
@@ -13,7 +14,7 @@
 namespace eosin::testing {
 
 /// An optimiser with its clipping and schedule, as the `optimizer` object of a case describes it.
-template <class T>
+template <class T, class Space = Host>
 class GoldenOptimizer {
  public:
   struct Step {
@@ -21,7 +22,7 @@ class GoldenOptimizer {
     double norm;
   };
 
-  GoldenOptimizer(const nlohmann::json& config, const Parameters<T>& parameters)
+  GoldenOptimizer(const nlohmann::json& config, const Parameters<T, Space>& parameters)
       : rate_(config.at("lr").get<double>()), optimizer_(make(config, parameters)) {
     if (config.contains("clip_norm") && !config["clip_norm"].is_null()) clip_ = config["clip_norm"].get<double>();
     const auto& schedule = config.at("schedule");
@@ -35,7 +36,8 @@ class GoldenOptimizer {
     }
   }
 
-  Step step(CpuContext& context, Parameters<T>& parameters) {
+  template <class C>
+  Step step(C& context, Parameters<T, Space>& parameters) {
     const double rate = schedule_(rate_, steps_++);
     const double norm = optim::gradient_norm<T>(context, std::as_const(parameters).gradients());
     const double scale = clip_ ? optim::clip_factor(norm, *clip_) : 1.0;
@@ -44,24 +46,23 @@ class GoldenOptimizer {
   }
 
  private:
-  using Optimizer = std::variant<optim::Adam<T>, optim::Sgd<T>>;
+  using Optimizer = std::variant<optim::Adam<T, Space>, optim::Sgd<T, Space>>;
 
-  static Optimizer make(const nlohmann::json& config, const Parameters<T>& parameters) {
+  static Optimizer make(const nlohmann::json& config, const Parameters<T, Space>& parameters) {
     const auto name = config.at("optimizer").get<std::string>();
     const double decay = config.at("weight_decay").get<double>();
     if (name == "sgd")
-      return optim::Sgd<T>(parameters, {.momentum = config.at("momentum").get<double>(),
-                                        .dampening = config.at("dampening").get<double>(),
-                                        .nesterov = config.at("nesterov").get<bool>(),
-                                        .weight_decay = decay});
+      return optim::Sgd<T, Space>(parameters, {.momentum = config.at("momentum").get<double>(),
+                                               .dampening = config.at("dampening").get<double>(),
+                                               .nesterov = config.at("nesterov").get<bool>(),
+                                               .weight_decay = decay});
     if (name != "adam" && name != "adamw") throw Error("unknown optimizer " + name);
-    return optim::Adam<T>(
-        parameters,
-        {.beta1 = config.at("betas").at(0).get<double>(),
-         .beta2 = config.at("betas").at(1).get<double>(),
-         .eps = config.at("eps").get<double>(),
-         .weight_decay = decay,
-         .decay = name == "adamw" ? optim::WeightDecay::decoupled : optim::WeightDecay::coupled});
+    return optim::Adam<T, Space>(
+        parameters, {.beta1 = config.at("betas").at(0).get<double>(),
+                     .beta2 = config.at("betas").at(1).get<double>(),
+                     .eps = config.at("eps").get<double>(),
+                     .weight_decay = decay,
+                     .decay = name == "adamw" ? optim::WeightDecay::decoupled : optim::WeightDecay::coupled});
   }
 
   double rate_;
@@ -72,8 +73,8 @@ class GoldenOptimizer {
 };
 
 /// Copies the tensors PREFIX + NAME of a case into the segments of the same names.
-template <class T>
-void load_segments(const GoldenCase& golden, const std::string& prefix, const Parameters<T>& layout,
+template <class T, class Space>
+void load_segments(const GoldenCase& golden, const std::string& prefix, const Parameters<T, Space>& layout,
                    VectorView<T> flat) {
   for (const auto& segment : layout.segments()) {
     const auto& tensor = golden.at(prefix + segment.name);
@@ -84,31 +85,37 @@ void load_segments(const GoldenCase& golden, const std::string& prefix, const Pa
 }
 
 /// Compares the segments with the tensors PREFIX + NAME.
-template <class T>
-void check_segments(Comparison& comparison, const std::string& prefix, const Parameters<T>& layout,
+template <class T, class Space>
+void check_segments(Comparison& comparison, const std::string& prefix, const Parameters<T, Space>& layout,
                     VectorView<const T> flat) {
   for (const auto& segment : layout.segments())
     comparison.check(prefix + segment.name, flat.data() + segment.offset, segment.size);
 }
 
-template <class T>
+template <class T, class C = CpuContext>
 void check_optimizer(const GoldenCase& golden, Comparison& comparison) {
-  CpuContext context({.threads = 2});
-  Parameters<T> parameters;
+  using Space = typename C::space;
+  C context = new_context<C>();
+  Parameters<T, Space> parameters;
   for (const auto& [name, tensor] : golden.tensors)
     if (name.rfind("param/", 0) == 0) parameters.add(name.substr(6), tensor.shape);
   parameters.allocate(context, 0);
-  load_segments<T>(golden, "param/", parameters, parameters.values());
-  GoldenOptimizer<T> optimizer(golden.config, parameters);
+  Vector<T> given(parameters.values().size());
+  const auto load = [&](const std::string& prefix, VectorView<T, Space> to) {
+    load_segments<T>(golden, prefix, parameters, given.view());
+    place_parameters(context, given, to);
+  };
+  load("param/", parameters.values());
+  GoldenOptimizer<T, Space> optimizer(golden.config, parameters);
   std::vector<double> rates, norms;
   const int steps = golden.config.at("steps").get<int>();
   for (int t = 1; t <= steps; ++t) {
-    load_segments<T>(golden, "in/grad/" + std::to_string(t) + "/", parameters, parameters.gradients());
+    load("in/grad/" + std::to_string(t) + "/", parameters.gradients());
     const auto step = optimizer.step(context, parameters);
     rates.push_back(step.rate);
     norms.push_back(step.norm);
-    check_segments<T>(comparison, "step" + std::to_string(t) + "/param/", parameters,
-                      std::as_const(parameters).values());
+    const auto values = fetch(context, std::as_const(parameters).values());
+    check_segments<T>(comparison, "step" + std::to_string(t) + "/param/", parameters, values.view());
   }
   comparison.check("out/lr", rates);
   comparison.check("out/grad_norm", norms);

@@ -8,9 +8,9 @@
 
 namespace eosin::testing {
 
-template <class T>
+template <class T, class C = CpuContext>
 void check_transformer(const GoldenCase& golden, Comparison& comparison) {
-  const auto x = golden.matrix<T>("in/x");
+  using Space = typename C::space;
   const auto upstream = golden.matrix<T>("in/upstream");
   const auto offsets = sentence_offsets(golden);
   const auto& config = golden.config;
@@ -22,21 +22,23 @@ void check_transformer(const GoldenCase& golden, Comparison& comparison) {
       options.attention.heads != 1 || options.attention.head_width != options.attention.size;
   options.hidden = config.at("mlp_dim").get<Index>();
   options.layer_norm_eps = config.at("layer_norm_eps").get<double>();
-  CpuContext context({.threads = 2});
-  Parameters<T> parameters;
-  layers::Transformer<T> encoder(parameters, config.at("depth").get<Index>(), options, [](Index block) {
+  C context = new_context<C>();
+  const auto x = place(context, golden.matrix<T>("in/x")), dy = place(context, upstream);
+  Parameters<T, Space> parameters;
+  layers::Transformer<T, Space> encoder(parameters, config.at("depth").get<Index>(), options, [](Index block) {
     return layers::TransformerBlockNames::nested("spot_encoder." + std::to_string(block));
   });
   parameters.allocate(context, 0);
-  load_parameters(golden, parameters);
-  typename layers::Transformer<T>::Cache cache;
-  Matrix<T> y(x.rows(), x.cols()), dx(x.rows(), x.cols());
+  load_parameters(context, golden, parameters);
+  typename layers::Transformer<T, Space>::Cache cache;
+  Matrix<T, Space> y(x.rows(), x.cols()), dx(x.rows(), x.cols());
   encoder.forward(context, x, offsets, y.view(), cache);
-  comparison.check("out/y", y);
-  comparison.check("loss", upstream_loss(y, upstream));
-  encoder.backward(context, x, offsets, upstream, dx.view(), cache, layers::GradientMode::overwrite);
-  comparison.check("grad/in/x", dx);
-  check_segments<T>(comparison, "grad/param/", parameters, std::as_const(parameters).gradients());
+  comparison.check("out/y", fetch(context, y));
+  comparison.check("loss", upstream_loss(fetch(context, y), upstream));
+  encoder.backward(context, x, offsets, dy, dx.view(), cache, layers::GradientMode::overwrite);
+  comparison.check("grad/in/x", fetch(context, dx));
+  const auto gradients = fetch(context, std::as_const(parameters).gradients());
+  check_segments<T>(comparison, "grad/param/", parameters, gradients.view());
 }
 
 }  // namespace eosin::testing

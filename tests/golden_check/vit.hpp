@@ -27,7 +27,7 @@ void check_vit(const GoldenCase& golden, Comparison& comparison) {
   Parameters<T> parameters;
   vision::Vit<T> vit(parameters, options);
   parameters.allocate(context, 0);
-  load_parameters(golden, parameters);
+  load_parameters(context, golden, parameters);
   typename vision::Vit<T>::Cache cache;
   Matrix<T> features(upstream.rows(), vit.channels()), d_images(images.rows(), images.cols());
   vit.forward(context, images, features.view(), cache);

@@ -6,6 +6,7 @@
 #include <eosin/core/parameters.hpp>
 
 #include "support/golden.hpp"
+#include "support/place.hpp"
 
 #include <cmath>
 #include <map>
@@ -55,8 +56,9 @@ inline std::map<std::string, GoldenTensor> weyl_parameters(const nlohmann::json&
 }
 
 /// Fills the segments from `param/NAME` of the case, or by its rule.
-template <class T>
-void load_parameters(const GoldenCase& golden, Parameters<T>& parameters) {
+template <class T, class C>
+void load_parameters(C& context, const GoldenCase& golden, Parameters<T, typename C::space>& parameters) {
+  Vector<T> values(parameters.values().size());
   const bool by_rule = golden.config.contains("parameters") && golden.config["parameters"] == "weyl";
   const auto rule = by_rule ? weyl_parameters(golden.config) : std::map<std::string, GoldenTensor>();
   for (const auto& segment : parameters.segments()) {
@@ -64,8 +66,9 @@ void load_parameters(const GoldenCase& golden, Parameters<T>& parameters) {
     const auto& tensor = by_rule ? rule.at(segment.name) : golden.at("param/" + segment.name);
     if (tensor.shape != segment.shape) throw Error(golden.name + ": " + segment.name + " has another shape");
     for (Index i = 0; i < segment.size; ++i)
-      parameters.values()[segment.offset + i] = static_cast<T>(tensor.values[static_cast<std::size_t>(i)]);
+      values[segment.offset + i] = static_cast<T>(tensor.values[static_cast<std::size_t>(i)]);
   }
+  place_parameters(context, values, parameters.values());
 }
 
 /// L2 norms of the tensors of `config.norms_of` within a buffer laid out as `parameters`.

@@ -19,6 +19,9 @@ namespace eosin {
 /// Start of every buffer and of every parameter segment: a cache line, and the widest vector register.
 inline constexpr std::size_t alignment = 64;
 
+/// Says that the contents of new memory do not matter.
+struct Uninitialised {};
+
 template <class T, class Space = Host>
 class Buffer;
 
@@ -33,14 +36,15 @@ class Buffer<T, Host> {
   using space = Host;
 
   Buffer() = default;
-  explicit Buffer(Index size) : size_(size) {
+  Buffer(Index size, Uninitialised) : size_(size) {
     if (size < 0 || size > std::numeric_limits<Index>::max() / static_cast<Index>(sizeof(T)))
       throw ValueError("Buffer: size " + std::to_string(size) + " is out of range");
-    if (size == 0) return;
-    data_ = static_cast<T*>(::operator new(bytes(), std::align_val_t{alignment}));
-    std::memset(static_cast<void*>(data_), 0, bytes());
+    if (size != 0) data_ = static_cast<T*>(::operator new(bytes(), std::align_val_t{alignment}));
   }
-  Buffer(const Buffer& other) : Buffer(other.size_) {
+  explicit Buffer(Index size) : Buffer(size, Uninitialised{}) {
+    if (size != 0) std::memset(static_cast<void*>(data_), 0, bytes());
+  }
+  Buffer(const Buffer& other) : Buffer(other.size_, Uninitialised{}) {
     if (size_ != 0) std::memcpy(static_cast<void*>(data_), other.data_, bytes());
   }
   Buffer(Buffer&& other) noexcept

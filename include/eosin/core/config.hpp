@@ -17,6 +17,12 @@ eosin's own loops are written so that they vectorise without it."
 #define EOSIN_HOST_DEVICE
 #endif
 
+// Whether kernels are compiled: by a CUDA compiler, or for the processor by a stand-in for cuda_runtime.h, as the tests do
+// where there is none. A header x.hpp then includes x.cuh, which holds its kernels and their launchers.
+#if defined(__CUDACC__) || defined(EOSIN_CUDA_EMULATION)
+#define EOSIN_CUDA_KERNELS 1
+#endif
+
 // Tells the vectoriser that the iterations of the next loop do not depend on each other.
 #if defined(__clang__)
 #define EOSIN_VECTORISE _Pragma("clang loop vectorize(enable) interleave(enable)")
@@ -28,7 +34,9 @@ eosin's own loops are written so that they vectorise without it."
 
 // Inline namespace that carries the instruction set, for code whose object form depends on -march: two units built
 // for different processors then link without the linker mixing their bodies.
-#if defined(__AVX512F__)
+#if defined(__CUDACC__)
+#define EOSIN_ISA_NAMESPACE isa_cuda
+#elif defined(__AVX512F__)
 #define EOSIN_ISA_NAMESPACE isa_avx512
 #elif defined(__AVX2__) && defined(__FMA__)
 #define EOSIN_ISA_NAMESPACE isa_avx2

@@ -54,6 +54,12 @@ class ParseError : public Error {
       : Error(std::string(file) + ":" + std::to_string(line) + ": " + std::string(message)) {}
 };
 
+/// A call of the CUDA runtime, of cuBLAS or cuDNN, or the launch of a kernel failed; the message names it.
+class CudaError : public Error {
+ public:
+  using Error::Error;
+};
+
 /// Long work was stopped by its callback.
 class Cancelled : public Error {
  public:

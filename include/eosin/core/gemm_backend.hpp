@@ -8,9 +8,10 @@
 
 namespace eosin {
 
-/// How matrix products of floats are computed: `full` in float; `bf16` with operands rounded to bfloat16 and float
-/// accumulation. Products of doubles are always full.
-enum class MathMode { full, bf16 };
+/// How matrix products of floats are computed: `full` in float; `bf16` with operands rounded to bfloat16, `tf32` with
+/// operands rounded to ten bits of fraction (on CUDA devices; elsewhere it is `full`), both with float accumulation.
+/// Products of doubles are always full.
+enum class MathMode { full, bf16, tf32 };
 
 enum class Transpose : bool { no, yes };
 

@@ -14,6 +14,10 @@
 #include <variant>
 #include <vector>
 
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/core/cuda_context.cuh>
+#endif
+
 namespace eosin {
 
 /// How a segment starts.
@@ -88,11 +92,18 @@ class Parameters {
 
   /// Lays out the segments and fills each from its initialiser; random ones from (seed, position in the list).
   template <Context C>
-  void allocate(C&, std::uint64_t seed) {
-    values_ = Buffer<T, Space>(padded_size_);
+  void allocate(C& context, std::uint64_t seed) {
+    Buffer<T> start(padded_size_);
+    for (std::size_t i = 0; i < segments_.size(); ++i) fill(segments_[i], Philox(seed, i), start.data());
     gradients_ = Buffer<T, Space>(padded_size_);
+    if constexpr (std::is_same_v<Space, Host>) {
+      static_cast<void>(context);
+      values_ = std::move(start);
+    } else {
+      values_ = Buffer<T, Space>(padded_size_);
+      upload<T>(context, VectorView<const T>(start.data(), start.size()), values());
+    }
     allocated_ = true;
-    for (std::size_t i = 0; i < segments_.size(); ++i) fill(segments_[i], Philox(seed, i));
   }
 
   bool allocated() const { return allocated_; }
@@ -124,7 +135,7 @@ class Parameters {
   MatrixView<const T, Space> matrix(SegmentId id) const { return shaped(values_, id); }
   MatrixView<T, Space> gradient_matrix(SegmentId id) { return shaped(gradients_, id); }
 
-  void zero_gradients() { gradients_.fill(T(0)); }
+  void zero_gradients() requires std::is_same_v<Space, Host> { gradients_.fill(T(0)); }
 
  private:
   /// Far beyond any memory, and small enough that sizes in bytes and sums of them fit an Index.
@@ -143,8 +154,8 @@ class Parameters {
     return MatrixView<Element, Space>(buffer.data() + s.offset, s.shape[0], s.shape[1]);
   }
 
-  void fill(const Segment& segment, const Philox& random) {
-    T* out = values_.data() + segment.offset;
+  static void fill(const Segment& segment, const Philox& random, T* values) {
+    T* out = values + segment.offset;
     const auto each = [&](auto&& f) {
       for (Index i = 0; i < segment.size; ++i) out[i] = static_cast<T>(f(static_cast<std::uint64_t>(i)));
     };

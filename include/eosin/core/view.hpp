@@ -59,7 +59,7 @@ class VectorView {
   using value_type = std::remove_const_t<T>;
   using space = Space;
 
-  EOSIN_HOST_DEVICE constexpr VectorView() = default;
+  constexpr VectorView() = default;
   EOSIN_HOST_DEVICE constexpr VectorView(T* data, Index size, Index stride = 1)
       : data_(data), size_(size), stride_(stride) {}
 
@@ -109,7 +109,7 @@ class MatrixView {
   using value_type = std::remove_const_t<T>;
   using space = Space;
 
-  EOSIN_HOST_DEVICE constexpr MatrixView() = default;
+  constexpr MatrixView() = default;
   EOSIN_HOST_DEVICE constexpr MatrixView(T* data, Index rows, Index cols)
       : data_(data), rows_(rows), cols_(cols), stride_(cols) {}
   EOSIN_HOST_DEVICE constexpr MatrixView(T* data, Index rows, Index cols, Index stride)

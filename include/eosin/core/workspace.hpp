@@ -10,14 +10,16 @@
 
 namespace eosin {
 
-/// Arena of host memory. Contents are undefined when taken. For one thread at a time; tasks of a parallel operation
-/// use memory that was taken before they started.
-class Workspace {
+/// Arena of memory in one space. Contents are undefined when taken. For one thread at a time; tasks of a parallel
+/// operation use memory that was taken before they started. What is queued on a device and uses memory that was given
+/// back comes before what is queued later and takes it again, on the one stream of the context.
+template <class Space>
+class BasicWorkspace {
  public:
   /// Gives back on destruction what was taken since its creation.
   class Mark {
    public:
-    explicit Mark(Workspace& workspace)
+    explicit Mark(BasicWorkspace& workspace)
         : workspace_(&workspace), chunk_(workspace.chunk_), offset_(workspace.offset_) {
       ++workspace.marks_;
     }
@@ -30,7 +32,7 @@ class Workspace {
     }
 
    private:
-    Workspace* workspace_;
+    BasicWorkspace* workspace_;
     std::size_t chunk_;
     Index offset_;
   };
@@ -39,7 +41,7 @@ class Workspace {
 
   /// n elements, aligned to a cache line, uninitialised. Valid until the innermost living mark dies.
   template <class T>
-  VectorView<T> take(Index n) {
+  VectorView<T, Space> take(Index n) {
     static_assert(std::is_trivially_copyable_v<T>);
     const Index unit = static_cast<Index>(alignment);
     const Index bytes = (n * static_cast<Index>(sizeof(T)) + unit - 1) / unit * unit;
@@ -47,14 +49,14 @@ class Workspace {
       ++chunk_;
       offset_ = 0;
     }
-    if (chunk_ == chunks_.size()) chunks_.emplace_back(std::max(bytes, smallest_chunk));
+    if (chunk_ == chunks_.size()) chunks_.emplace_back(std::max(bytes, smallest_chunk), Uninitialised{});
     T* data = reinterpret_cast<T*>(chunks_[chunk_].data() + offset_);
     offset_ += bytes;
     return {data, n};
   }
 
   template <class T>
-  MatrixView<T> take(Index rows, Index cols) {
+  MatrixView<T, Space> take(Index rows, Index cols) {
     return {take<T>(rows * cols).data(), rows, cols};
   }
 
@@ -72,13 +74,16 @@ class Workspace {
     if (chunks_.size() < 2) return;
     const Index total = capacity();
     chunks_.clear();
-    chunks_.emplace_back(total);
+    chunks_.emplace_back(total, Uninitialised{});
   }
 
-  std::vector<Buffer<unsigned char>> chunks_;
+  std::vector<Buffer<unsigned char, Space>> chunks_;
   std::size_t chunk_ = 0;
   Index offset_ = 0;
   int marks_ = 0;
 };
+
+using Workspace = BasicWorkspace<Host>;
+using DeviceWorkspace = BasicWorkspace<Device>;
 
 }  // namespace eosin

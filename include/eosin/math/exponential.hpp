@@ -37,7 +37,8 @@ struct ExponentialCoefficients<double> {
 /// e^r for |r| <= log(2) / 2.
 template <Number V>
 EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE V exp_reduced(V r) {
-  return V(1) + multiply_add(r * r, polynomial(r, ExponentialCoefficients<ElementOf<V>>::values), r);
+  constexpr auto values = ExponentialCoefficients<ElementOf<V>>::values;  // a copy: device code has no static members
+  return V(1) + multiply_add(r * r, polynomial(r, values), r);
 }
 
 }  // namespace detail

@@ -67,7 +67,8 @@ EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE NormalTail<V> normal_tail(V a) {
   const V centre(Coefficients::centre), end(Coefficients::end);
   a = select(a > end, end, a);  // NaN stays
   const V inverse = V(1) / (a + centre);
-  const V ratio = inverse * polynomial((a - centre) * inverse, Coefficients::values);
+  constexpr auto values = Coefficients::values;  // a copy: device code has no static members
+  const V ratio = inverse * polynomial((a - centre) * inverse, values);
   return {a, exp_minus_half_square(a), ratio};
 }
 

@@ -5,7 +5,9 @@
 // processor). So a formula has one home, and loops run at full width at -O2 without leaning on the auto-vectoriser,
 // which gives up on selects as long as floating-point operations may trap.
 //
-// A pack is as wide as the registers the unit is compiled for: 64 bytes with AVX-512, 32 with AVX2 and FMA, else 16.
+// A pack is as wide as the registers the unit is compiled for: 64 bytes with AVX-512, 32 with AVX2 and FMA, else 16. CUDA
+// compilers know no vector types in functions that may run on the device: in their units a pack holds one number, and
+// loops on the processor run one at a time. Keep those that must be fast in units of their own.
 
 #include <eosin/core/config.hpp>
 
@@ -17,7 +19,7 @@
 #include <type_traits>
 #include <utility>
 
-#if defined(__SSE2__)
+#if defined(__SSE2__) && !defined(__CUDACC__)
 #include <immintrin.h>
 #endif
 
@@ -39,9 +41,12 @@
 namespace eosin::math {
 inline namespace EOSIN_ISA_NAMESPACE {
 
-#if defined(__AVX512F__)
+#if defined(__CUDACC__)
+#elif defined(__AVX512F__)
+#define EOSIN_PACK_AVX512 1
 inline constexpr int pack_bytes = 64;
 #elif defined(__AVX2__) && defined(__FMA__)
+#define EOSIN_PACK_AVX2 1
 inline constexpr int pack_bytes = 32;
 #else
 inline constexpr int pack_bytes = 16;
@@ -62,12 +67,60 @@ struct BitsOf<double> {
   using Signed = std::int64_t;
 };
 
+#if defined(__CUDACC__)
+/// One number with the face of a register.
+template <class T>
+struct OneLane {
+  T value;
+  EOSIN_HOST_DEVICE T& operator[](Index) { return value; }
+  EOSIN_HOST_DEVICE const T& operator[](Index) const { return value; }
+};
+#else
 template <class T, int Bytes = pack_bytes>
 struct RegisterOf {
   typedef T type __attribute__((vector_size(Bytes)));
 };
+#endif
 
 }  // namespace detail
+
+#if defined(__CUDACC__)
+
+template <std::floating_point T>
+struct PackMask {
+  bool lanes;
+
+  friend EOSIN_HOST_DEVICE inline PackMask operator&&(PackMask a, PackMask b) { return {a.lanes && b.lanes}; }
+  friend EOSIN_HOST_DEVICE inline PackMask operator||(PackMask a, PackMask b) { return {a.lanes || b.lanes}; }
+  friend EOSIN_HOST_DEVICE inline PackMask operator!(PackMask a) { return {!a.lanes}; }
+};
+
+template <std::floating_point T>
+struct Pack {
+  using Element = T;
+  using Register = detail::OneLane<T>;
+  static constexpr Index size = 1;
+
+  Register lanes;
+
+  Pack() = default;
+  EOSIN_HOST_DEVICE Pack(Register value) : lanes(value) {}
+  template <class Number>
+  requires std::is_arithmetic_v<Number> EOSIN_HOST_DEVICE Pack(Number value) : lanes{static_cast<T>(value)} {}
+
+  friend EOSIN_HOST_DEVICE inline Pack operator+(Pack a, Pack b) { return a.lanes.value + b.lanes.value; }
+  friend EOSIN_HOST_DEVICE inline Pack operator-(Pack a, Pack b) { return a.lanes.value - b.lanes.value; }
+  friend EOSIN_HOST_DEVICE inline Pack operator*(Pack a, Pack b) { return a.lanes.value * b.lanes.value; }
+  friend EOSIN_HOST_DEVICE inline Pack operator/(Pack a, Pack b) { return a.lanes.value / b.lanes.value; }
+  friend EOSIN_HOST_DEVICE inline Pack operator-(Pack a) { return -a.lanes.value; }
+  friend EOSIN_HOST_DEVICE inline PackMask<T> operator<(Pack a, Pack b) { return {a.lanes.value < b.lanes.value}; }
+  friend EOSIN_HOST_DEVICE inline PackMask<T> operator>(Pack a, Pack b) { return {a.lanes.value > b.lanes.value}; }
+  friend EOSIN_HOST_DEVICE inline PackMask<T> operator<=(Pack a, Pack b) { return {a.lanes.value <= b.lanes.value}; }
+  friend EOSIN_HOST_DEVICE inline PackMask<T> operator>=(Pack a, Pack b) { return {a.lanes.value >= b.lanes.value}; }
+  friend EOSIN_HOST_DEVICE inline PackMask<T> operator==(Pack a, Pack b) { return {a.lanes.value == b.lanes.value}; }
+};
+
+#else
 
 /// Result of comparing two packs, one truth value per lane.
 template <std::floating_point T>
@@ -107,6 +160,8 @@ struct Pack {
   friend inline EOSIN_ALWAYS_INLINE PackMask<T> operator==(Pack a, Pack b) { return {a.lanes == b.lanes}; }
 };
 
+#endif
+
 namespace detail {
 
 template <class V>
@@ -118,8 +173,13 @@ struct NumberTraits {
 template <class T>
 struct NumberTraits<Pack<T>> {
   using Element = T;
+#if defined(__CUDACC__)
+  using Unsigned = typename BitsOf<T>::Unsigned;
+  using Signed = typename BitsOf<T>::Signed;
+#else
   using Unsigned = typename RegisterOf<typename BitsOf<T>::Unsigned>::type;
   using Signed = typename RegisterOf<typename BitsOf<T>::Signed>::type;
+#endif
 };
 
 }  // namespace detail
@@ -147,7 +207,8 @@ inline constexpr int exponent_bias = std::same_as<T, float> ? 127 : 1023;
 // ---- choice
 
 template <class T>
-inline EOSIN_ALWAYS_INLINE Pack<T> select(PackMask<T> condition, Pack<T> yes, std::type_identity_t<Pack<T>> no) {
+EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE Pack<T> select(PackMask<T> condition, Pack<T> yes,
+                                                            std::type_identity_t<Pack<T>> no) {
   return condition.lanes ? yes.lanes : no.lanes;
 }
 template <std::floating_point T>
@@ -157,11 +218,13 @@ EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE T select(bool condition, T yes, std
 
 /// Whether the condition holds in some lane.
 template <class T>
-inline EOSIN_ALWAYS_INLINE bool any(PackMask<T> mask) {
-#if defined(__AVX512F__)
+EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE bool any(PackMask<T> mask) {
+#if defined(__CUDACC__)
+  return mask.lanes;
+#elif defined(EOSIN_PACK_AVX512)
   const auto lanes = reinterpret_cast<__m512i>(mask.lanes);
   return _mm512_test_epi32_mask(lanes, lanes) != 0;
-#elif defined(__AVX2__) && defined(__FMA__)
+#elif defined(EOSIN_PACK_AVX2)
   return _mm256_movemask_epi8(reinterpret_cast<__m256i>(mask.lanes)) != 0;
 #elif defined(__SSE2__)
   return _mm_movemask_epi8(reinterpret_cast<__m128i>(mask.lanes)) != 0;
@@ -182,7 +245,7 @@ EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE UnsignedOf<V> to_bits(V x) {
   if constexpr (std::floating_point<V>) {
     return std::bit_cast<UnsignedOf<V>>(x);
   } else {
-    return reinterpret_cast<UnsignedOf<V>>(x.lanes);
+    return std::bit_cast<UnsignedOf<V>>(x.lanes);
   }
 }
 template <Number V>
@@ -190,7 +253,7 @@ EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE V from_bits(UnsignedOf<V> bits) {
   if constexpr (std::floating_point<V>) {
     return std::bit_cast<V>(bits);
   } else {
-    return V(reinterpret_cast<typename V::Register>(bits));
+    return V(std::bit_cast<typename V::Register>(bits));
   }
 }
 
@@ -199,12 +262,12 @@ template <Number V>
 EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE V square_root(V x) {
   if constexpr (std::floating_point<V>) {
     return std::sqrt(x);
-#if defined(__AVX512F__)
+#if defined(EOSIN_PACK_AVX512)
   } else if constexpr (std::same_as<V, Pack<float>>) {
     return V(_mm512_maskz_sqrt_ps(0xffff, x.lanes));
   } else if constexpr (std::same_as<V, Pack<double>>) {
     return V(_mm512_maskz_sqrt_pd(0xff, x.lanes));
-#elif defined(__AVX2__) && defined(__FMA__)
+#elif defined(EOSIN_PACK_AVX2)
   } else if constexpr (std::same_as<V, Pack<float>>) {
     return V(_mm256_sqrt_ps(x.lanes));
   } else if constexpr (std::same_as<V, Pack<double>>) {
@@ -259,16 +322,20 @@ EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE Rounded<V> round_to_integer(V x) {
 template <Number V>
 EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE V multiply_add(V a, std::type_identity_t<V> b, std::type_identity_t<V> c) {
 #if defined(__CUDA_ARCH__)
-  return ::fma(a, b, c);
+  if constexpr (std::floating_point<V>) {
+    return ::fma(a, b, c);
+  } else {
+    return V(::fma(a.lanes[0], b.lanes[0], c.lanes[0]));
+  }
 #elif defined(__FMA__) || defined(__FP_FAST_FMA)
   if constexpr (std::floating_point<V>) {
     return std::fma(a, b, c);
-#if defined(__AVX512F__)
+#if defined(EOSIN_PACK_AVX512)
   } else if constexpr (std::same_as<V, Pack<float>>) {
     return V(_mm512_fmadd_ps(a.lanes, b.lanes, c.lanes));
   } else if constexpr (std::same_as<V, Pack<double>>) {
     return V(_mm512_fmadd_pd(a.lanes, b.lanes, c.lanes));
-#elif defined(__AVX2__)
+#elif defined(EOSIN_PACK_AVX2)
   } else if constexpr (std::same_as<V, Pack<float>>) {
     return V(_mm256_fmadd_ps(a.lanes, b.lanes, c.lanes));
   } else if constexpr (std::same_as<V, Pack<double>>) {
@@ -328,7 +395,7 @@ struct FirstLanes {
   Index index;
   Index count;
 
-#if defined(__AVX512F__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(EOSIN_PACK_AVX512) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   /// The other lanes are `fill`.
   EOSIN_ALWAYS_INLINE Pack<T> load(const T* array, T fill = T(0)) const {
     const auto others = Pack<T>(fill).lanes;
@@ -390,7 +457,9 @@ template <class T>
 class PackSum {
  public:
   EOSIN_ALWAYS_INLINE void add(Pack<T> pack) {
-    if constexpr (std::same_as<T, double>) {
+    if constexpr (Pack<T>::size == 1) {
+      sum_[0] = sum_[0] + Pack<double>(pack.lanes[0]);
+    } else if constexpr (std::same_as<T, double>) {
       sum_[0] = sum_[0] + pack;
     } else {
       widen(pack, std::make_index_sequence<Pack<double>::size>{});
@@ -406,6 +475,9 @@ class PackSum {
   void store(double* sums) const { std::memcpy(sums, sum_, sizeof(sum_)); }
 
  private:
+#if defined(__CUDACC__)
+  void widen(Pack<T>, std::index_sequence<0>) {}
+#else
   template <std::size_t... I>
   EOSIN_ALWAYS_INLINE void widen(Pack<T> pack, std::index_sequence<I...>) {
     using Wide = typename Pack<double>::Register;
@@ -414,6 +486,7 @@ class PackSum {
     sum_[0] = sum_[0] + Pack<double>(__builtin_convertvector(low, Wide));
     sum_[1] = sum_[1] + Pack<double>(__builtin_convertvector(high, Wide));
   }
+#endif
 
   Pack<double> sum_[sizeof(double) / sizeof(T)] = {};
 };

@@ -65,7 +65,10 @@ EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE Stirling<V> stirling_from_one(V x) 
   } else {
     v = V(1) / (x + V(0.75));
   }
-  return {v * polynomial(v, Coefficients::remainder), v * v * polynomial(v, Coefficients::slope)};
+  // Copies: device code has no static members.
+  constexpr auto remainder = Coefficients::remainder;
+  constexpr auto slope = Coefficients::slope;
+  return {v * polynomial(v, remainder), v * v * polynomial(v, slope)};
 }
 
 /// Adds the step of the recurrence where x < 1; `above` belongs to x + 1 there.

@@ -45,3 +45,7 @@ void add(CpuContext& context, MatrixView<const std::type_identity_t<T>> a, Matri
 
 }  // namespace EOSIN_ISA_NAMESPACE
 }  // namespace eosin::ops
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/ops/elementwise.cuh>
+#endif

@@ -121,3 +121,7 @@ void bias_gelu(CpuContext& context, MatrixView<T> pre, VectorView<const std::typ
 
 }  // namespace EOSIN_ISA_NAMESPACE
 }  // namespace eosin::ops
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/ops/gelu.cuh>
+#endif

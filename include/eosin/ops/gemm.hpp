@@ -186,3 +186,7 @@ void gemm(CpuContext& context, Transpose ta, Transpose tb, std::type_identity_t<
 
 }  // namespace EOSIN_ISA_NAMESPACE
 }  // namespace eosin::ops
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/ops/gemm.cuh>
+#endif

@@ -29,8 +29,8 @@ namespace detail {
 inline constexpr Index layer_norm_block = 16;
 
 /// `vector` has one element per column of x, or none.
-template <class T>
-void check_layer_norm_vector(const char* function, const char* argument, VectorView<T> vector, Index cols) {
+template <class T, class Space>
+void check_layer_norm_vector(const char* function, const char* argument, VectorView<T, Space> vector, Index cols) {
   if (vector.empty()) return;
   require_size(function, argument, "elements", vector.size(), cols, "columns of x");
   require_value(vector.contiguous() || vector.size() == 1, function,
@@ -174,3 +174,7 @@ void layer_norm_backward(CpuContext& context, MatrixView<const std::type_identit
 
 }  // namespace EOSIN_ISA_NAMESPACE
 }  // namespace eosin::ops
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/ops/layer_norm.cuh>
+#endif

@@ -119,3 +119,7 @@ void product_gelu_backward(CpuContext& context, MatrixView<const std::type_ident
 
 }  // namespace EOSIN_ISA_NAMESPACE
 }  // namespace eosin::ops
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/ops/linear_gelu.cuh>
+#endif

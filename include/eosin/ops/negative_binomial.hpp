@@ -21,39 +21,39 @@ namespace eosin::ops {
 inline namespace EOSIN_ISA_NAMESPACE {
 
 /// Views without memory (the default) are not computed.
-template <class T>
+template <class T, class Space = Host>
 struct NegativeBinomialOptions {
   /// Added to mu, theta and theta + mu inside the logarithms, >= 0.
   T eps = 0;
   /// Factor of all gradients (not of the value), 1 / batch for a mean.
   T gradient_scale = 1;
   /// Loss of each element, [R x G].
-  MatrixView<T> nll{};
+  MatrixView<T, Space> nll{};
   /// d sum / d mu, [R x G]; may be mu.
-  MatrixView<T> gradient_mu{};
+  MatrixView<T, Space> gradient_mu{};
   /// d sum / d log theta, summed over rows, [G]: for theta per gene.
-  VectorView<T> gradient_log_theta{};
+  VectorView<T, Space> gradient_log_theta{};
   /// Adds to gradient_log_theta in place of overwriting it.
   bool accumulate = false;
 };
 
 /// Options where theta is [R x G].
-template <class T>
+template <class T, class Space = Host>
 struct NegativeBinomialElementOptions {
   T eps = 0;
   T gradient_scale = 1;
-  MatrixView<T> nll{};
-  MatrixView<T> gradient_mu{};
+  MatrixView<T, Space> nll{};
+  MatrixView<T, Space> gradient_mu{};
   /// d nll / d log theta of each element, [R x G]; may be theta.
-  MatrixView<T> gradient_log_theta{};
+  MatrixView<T, Space> gradient_log_theta{};
 };
 
 namespace detail {
 
 constexpr Index tile_rows = 64, tile_genes = 1024;
 
-template <class T>
-void require_shape_if_given(const char* argument, const MatrixView<T>& view, Index rows, Index cols) {
+template <class T, class Space>
+void require_shape_if_given(const char* argument, const MatrixView<T, Space>& view, Index rows, Index cols) {
   if (view.data() != nullptr) require_shape("negative_binomial", argument, view, rows, cols);
 }
 
@@ -190,3 +190,7 @@ double negative_binomial_by_element(CpuContext& context, const Rates& rates,
 
 }  // namespace EOSIN_ISA_NAMESPACE
 }  // namespace eosin::ops
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/ops/negative_binomial.cuh>
+#endif

@@ -59,6 +59,9 @@ struct RegisterSquare {
   EOSIN_ALWAYS_INLINE void load(Index row, const T* from) { std::memcpy(&rows[row], from, sizeof(Register)); }
   EOSIN_ALWAYS_INLINE void clear(Index row) { rows[row] = Register{}; }
   EOSIN_ALWAYS_INLINE void store(Index row, T* to) const { std::memcpy(to, &rows[row], sizeof(Register)); }
+#if defined(__CUDACC__)
+  void transpose() { static_assert(size == 1); }
+#else
   EOSIN_ALWAYS_INLINE void transpose() { exchange_blocks<size / 2>(); }
 
  private:
@@ -75,6 +78,7 @@ struct RegisterSquare {
       if ((i & D) == 0) exchange<D>(rows[i], rows[i + D], std::make_index_sequence<size>());
     if constexpr (D > 1) exchange_blocks<D / 2>();
   }
+#endif
 };
 
 /// Elements of the panels of `cols` columns and `inner` rows.

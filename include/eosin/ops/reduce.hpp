@@ -66,3 +66,7 @@ void add_bias(CpuContext& context, VectorView<const std::type_identity_t<T>> bia
 
 }  // namespace EOSIN_ISA_NAMESPACE
 }  // namespace eosin::ops
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/ops/reduce.cuh>
+#endif

@@ -90,3 +90,7 @@ void softmax_mean_backward(CpuContext& context, MatrixView<const std::type_ident
 
 }  // namespace EOSIN_ISA_NAMESPACE
 }  // namespace eosin::ops
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/ops/softmax.cuh>
+#endif

@@ -12,6 +12,7 @@
 #include <eosin/math/pack.hpp>
 
 #include <cmath>
+#include <utility>
 
 namespace eosin::optim {
 
@@ -49,7 +50,7 @@ class AdamUpdate {
 
   /// Roundings are written out, so that an element gets the same bits wherever it is updated.
   template <math::Number V>
-  EOSIN_ALWAYS_INLINE void operator()(V& value, V gradient, V& first, V& second) const {
+  EOSIN_HOST_DEVICE EOSIN_ALWAYS_INLINE void operator()(V& value, V gradient, V& first, V& second) const {
     const V g = math::multiply_add(V(coupled_), value, V(scale_) * gradient);
     first = math::multiply_add(V(b1_), first, V(c1_) * g);
     second = math::multiply_add(V(b2_), second, (V(c2_) * g) * g);
@@ -72,15 +73,31 @@ class AdamUpdate {
   T rate_, inverse_correction_, keep_, coupled_, b1_, c1_, b2_, c2_, eps_, scale_;
 };
 
+/// The update of n elements without gaps.
+template <class T>
+void adam_step(CpuContext& context, const AdamUpdate<T>& update, VectorView<T> values, VectorView<const T> gradients,
+               VectorView<T> first, VectorView<T> second) {
+  context.parallel_for(values.size(), 16384, [&](Index begin, Index end) {
+    update.update(end - begin, values.data() + begin, gradients.data() + begin, first.data() + begin,
+                  second.data() + begin);
+  });
+}
+
 }  // namespace EOSIN_ISA_NAMESPACE
+
+#if defined(EOSIN_CUDA_KERNELS)
+}  // namespace eosin::optim
+#include <eosin/optim/adam.cuh>
+namespace eosin::optim {
+#endif
 
 /// Optimiser state of one run: first and second moments in the layout of the parameters, and the step count. Copy or
 /// save moments() and steps() to resume bit for bit.
-template <class T>
+template <class T, class Space = Host>
 class Adam {
  public:
   /// `parameters` must be allocated.
-  Adam(const Parameters<T>& parameters, const AdamOptions& options)
+  Adam(const Parameters<T, Space>& parameters, const AdamOptions& options)
       : options_(options), first_(parameters.values().size()), second_(parameters.values().size()) {
     require_value(options.eps > 0, "Adam", "eps must be positive");
     require_value(options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1, "Adam",
@@ -88,29 +105,24 @@ class Adam {
   }
 
   const AdamOptions& options() const { return options_; }
-  VectorView<T> first_moment() { return first_; }
-  VectorView<T> second_moment() { return second_; }
+  VectorView<T, Space> first_moment() { return first_.view(); }
+  VectorView<T, Space> second_moment() { return second_.view(); }
   Index steps() const { return steps_; }
   void set_steps(Index steps) { steps_ = steps; }
 
   /// One step at the given rate with gradients multiplied by `gradient_scale`. Reads and writes each buffer once.
-  void step(CpuContext& context, Parameters<T>& parameters, double learning_rate, double gradient_scale = 1.0) {
+  template <Context C>
+  void step(C& context, Parameters<T, Space>& parameters, double learning_rate, double gradient_scale = 1.0) {
     require_size("Adam::step", "parameters", "elements", parameters.values().size(), first_.size());
     ++steps_;
-    const AdamUpdate<T> update(options_, steps_, learning_rate, gradient_scale);
-    T* values = parameters.values().data();
-    const T* gradients = parameters.gradients().data();
-    T* first = first_.data();
-    T* second = second_.data();
-    context.parallel_for(first_.size(), 16384, [&](Index begin, Index end) {
-      update.update(end - begin, values + begin, gradients + begin, first + begin, second + begin);
-    });
+    adam_step<T>(context, AdamUpdate<T>(options_, steps_, learning_rate, gradient_scale), parameters.values(),
+                 std::as_const(parameters).gradients(), first_.view(), second_.view());
   }
 
  private:
   AdamOptions options_;
-  Vector<T> first_;
-  Vector<T> second_;
+  Vector<T, Space> first_;
+  Vector<T, Space> second_;
   Index steps_ = 0;
 };
 

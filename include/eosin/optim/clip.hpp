@@ -25,3 +25,7 @@ double gradient_norm(CpuContext& context, VectorView<const T> gradients) {
 inline double clip_factor(double norm, double limit) { return std::min(1.0, limit / (norm + 1e-6)); }
 
 }  // namespace eosin::optim
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/optim/clip.cuh>
+#endif

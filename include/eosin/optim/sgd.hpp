@@ -10,6 +10,8 @@
 
 #include <eosin/core/parameters.hpp>
 
+#include <utility>
+
 namespace eosin::optim {
 
 struct SgdOptions {
@@ -20,11 +22,49 @@ struct SgdOptions {
   double weight_decay = 0;
 };
 
+inline namespace EOSIN_ISA_NAMESPACE {
+
+/// The update of one element in a step.
 template <class T>
+struct SgdUpdate {
+  T rate, scale, decay, momentum, fresh;
+  bool nesterov;
+
+  /// `buffer` is null without momentum.
+  EOSIN_HOST_DEVICE void operator()(T& value, T gradient, T* buffer) const {
+    const T g = scale * gradient + decay * value;
+    T direction = g;
+    if (buffer != nullptr) {
+      *buffer = momentum * *buffer + fresh * g;
+      direction = nesterov ? g + momentum * *buffer : *buffer;
+    }
+    value -= rate * direction;
+  }
+};
+
+/// The update of n elements without gaps; `buffer` is empty without momentum.
+template <class T>
+void sgd_step(CpuContext& context, const SgdUpdate<T>& update, VectorView<T> values, VectorView<const T> gradients,
+              VectorView<T> buffer) {
+  context.parallel_for(values.size(), 16384, [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i)
+      update(values[i], gradients[i], buffer.empty() ? nullptr : buffer.data() + i);
+  });
+}
+
+}  // namespace EOSIN_ISA_NAMESPACE
+
+#if defined(EOSIN_CUDA_KERNELS)
+}  // namespace eosin::optim
+#include <eosin/optim/sgd.cuh>
+namespace eosin::optim {
+#endif
+
+template <class T, class Space = Host>
 class Sgd {
  public:
   /// `parameters` must be allocated.
-  Sgd(const Parameters<T>& parameters, const SgdOptions& options)
+  Sgd(const Parameters<T, Space>& parameters, const SgdOptions& options)
       : options_(options),
         size_(parameters.values().size()),
         momentum_(options.momentum != 0 ? parameters.values().size() : 0) {
@@ -33,39 +73,27 @@ class Sgd {
   }
 
   const SgdOptions& options() const { return options_; }
-  VectorView<T> momentum() { return momentum_; }
+  VectorView<T, Space> momentum() { return momentum_.view(); }
   Index steps() const { return steps_; }
   void set_steps(Index steps) { steps_ = steps; }
 
-  void step(CpuContext& context, Parameters<T>& parameters, double learning_rate, double gradient_scale = 1.0) {
+  template <Context C>
+  void step(C& context, Parameters<T, Space>& parameters, double learning_rate, double gradient_scale = 1.0) {
     require_size("Sgd::step", "parameters", "elements", parameters.values().size(), size_);
-    const bool first_step = steps_ == 0;
+    const SgdUpdate<T> update{static_cast<T>(learning_rate),
+                              static_cast<T>(gradient_scale),
+                              static_cast<T>(options_.weight_decay),
+                              static_cast<T>(options_.momentum),
+                              steps_ == 0 ? T(1) : static_cast<T>(1 - options_.dampening),
+                              options_.nesterov};
     ++steps_;
-    const T rate = static_cast<T>(learning_rate);
-    const T scale = static_cast<T>(gradient_scale);
-    const T decay = static_cast<T>(options_.weight_decay);
-    const T mu = static_cast<T>(options_.momentum);
-    const T fresh = first_step ? T(1) : static_cast<T>(1 - options_.dampening);
-    T* values = parameters.values().data();
-    const T* gradients = parameters.gradients().data();
-    T* buffer = momentum_.data();
-    context.parallel_for(parameters.values().size(), 16384, [&](Index begin, Index end) {
-      for (Index i = begin; i < end; ++i) {
-        const T g = scale * gradients[i] + decay * values[i];
-        T direction = g;
-        if (buffer != nullptr) {
-          buffer[i] = mu * buffer[i] + fresh * g;
-          direction = options_.nesterov ? g + mu * buffer[i] : buffer[i];
-        }
-        values[i] -= rate * direction;
-      }
-    });
+    sgd_step<T>(context, update, parameters.values(), std::as_const(parameters).gradients(), momentum_.view());
   }
 
  private:
   SgdOptions options_;
   Index size_;
-  Vector<T> momentum_;
+  Vector<T, Space> momentum_;
   Index steps_ = 0;
 };
 

@@ -1,0 +1,103 @@
+# Tests of kernels. Their sources are compiled twice: against the stand-in for the CUDA runtime in emulation/, by the C++
+# compiler and under every sanitizer; and by nvcc where there is one, to run on a device where there is one.
+
+file(GLOB cuda_sources CONFIGURE_DEPENDS RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}" "cuda/*.cpp")
+
+# ---- Emulated ---------------------------------------------------------------------------------------------------------
+
+add_library(eosin_cuda_emulation INTERFACE)
+target_compile_definitions(eosin_cuda_emulation INTERFACE EOSIN_CUDA_EMULATION)
+# Before any CUDA toolkit of the system.
+target_include_directories(eosin_cuda_emulation BEFORE INTERFACE "${CMAKE_CURRENT_SOURCE_DIR}/emulation")
+target_link_libraries(eosin_cuda_emulation INTERFACE eosin_test_options)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(eosin_cuda_emulation INTERFACE -Wno-uninitialized)
+endif()
+
+add_executable(eosin_cuda_tests_emulated main.cpp emulation/emulator.cpp ${cuda_sources})
+target_link_libraries(eosin_cuda_tests_emulated PRIVATE eosin_cuda_emulation)
+foreach(source IN ITEMS emulation/emulator.cpp ${cuda_sources})
+  string(REGEX REPLACE "\\.cpp$" "" name "${source}")
+  string(REGEX REPLACE "^cuda/" "cuda/emulated/" name "${name}")
+  add_test(NAME "${name}" COMMAND eosin_cuda_tests_emulated "--source-file=*/tests/${source}")
+  set_tests_properties("${name}" PROPERTIES FAIL_REGULAR_EXPRESSION "test cases: +0 [|]")
+endforeach()
+
+# Mistakes that only a sanitizer sees, with its words for them.
+add_executable(eosin_bad_kernels emulation/bad_kernels.cpp)
+target_link_libraries(eosin_bad_kernels PRIVATE eosin_cuda_emulation)
+function(eosin_add_bad_kernel name words)
+  add_test(NAME "emulation/${name}" COMMAND eosin_bad_kernels ${name})
+  set_tests_properties("emulation/${name}" PROPERTIES PASS_REGULAR_EXPRESSION "${words}")
+endfunction()
+eosin_add_bad_kernel(right "right: nothing found")
+if("address" IN_LIST EOSIN_SANITIZE)
+  foreach(name read_behind write_before static_shared dynamic_shared)
+    eosin_add_bad_kernel(${name} "AddressSanitizer: use-after-poison")
+  endforeach()
+  eosin_add_bad_kernel(misaligned "store to misaligned address")
+elseif("thread" IN_LIST EOSIN_SANITIZE)
+  foreach(name race warp_race)
+    eosin_add_bad_kernel(${name} "ThreadSanitizer: data race")
+  endforeach()
+endif()
+
+if(EOSIN_SANITIZE)
+  return()
+endif()
+
+set(emulated_check_sources golden_check/main.cpp)
+eosin_missing_of("${CMAKE_CURRENT_SOURCE_DIR}/golden_check/main.cpp" missing)
+if(missing)
+  eosin_add_skipped_test("golden_check_emulated" "not built without ${missing}")
+else()
+  add_executable(eosin_golden_check_emulated golden_check/main.cpp)
+  target_link_libraries(eosin_golden_check_emulated PRIVATE eosin_cuda_emulation)
+  # The components of golden_check/device_components.hpp.
+  file(STRINGS golden_check/device_components.hpp lines REGEX "^ *{\"[a-z_]+\", {check_")
+  foreach(line IN LISTS lines)
+    string(REGEX REPLACE "^ *{\"([a-z_]+)\".*" "\\1" component "${line}")
+    file(GLOB cases "golden/${component}/*/case.json")
+    list(TRANSFORM cases REPLACE "/case\\.json$" "")
+    add_test(NAME "golden_check_emulated/${component}/double" COMMAND eosin_golden_check_emulated ${cases})
+    add_test(NAME "golden_check_emulated/${component}/float" COMMAND eosin_golden_check_emulated --float ${cases})
+  endforeach()
+endif()
+
+# ---- By nvcc ----------------------------------------------------------------------------------------------------------
+
+include(CheckLanguage)
+if(NOT TARGET eosin::cuda)
+  eosin_add_skipped_test("cuda" "not built without a CUDA toolkit")
+  return()
+endif()
+check_language(CUDA)
+if(NOT CMAKE_CUDA_COMPILER)
+  eosin_add_skipped_test("cuda" "not built without nvcc")
+  return()
+endif()
+# Machine code for Ampere and Hopper, and PTX for what comes later.
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+  set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
+endif()
+set(CMAKE_CUDA_STANDARD 20)
+enable_language(CUDA)
+
+set(cuda_units "")
+foreach(source IN LISTS cuda_sources)
+  get_filename_component(name "${source}" NAME_WE)
+  set(unit "${CMAKE_CURRENT_BINARY_DIR}/cuda/${name}.cu")
+  file(CONFIGURE OUTPUT "${unit}" CONTENT "#include \"@source@\"\n" @ONLY)
+  list(APPEND cuda_units "${unit}")
+endforeach()
+file(CONFIGURE OUTPUT "${CMAKE_CURRENT_BINARY_DIR}/cuda/main.cu" CONTENT "#include \"cuda/device_main.hpp\"\n")
+add_executable(eosin_cuda_tests "${CMAKE_CURRENT_BINARY_DIR}/cuda/main.cu" ${cuda_units})
+target_include_directories(eosin_cuda_tests PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
+target_link_libraries(eosin_cuda_tests PRIVATE eosin::cuda doctest::doctest)
+target_compile_options(eosin_cuda_tests PRIVATE -Xcompiler=-Wall,-Wextra -Werror=all-warnings)
+foreach(source IN LISTS cuda_sources)
+  get_filename_component(name "${source}" NAME_WE)
+  add_test(NAME "cuda/device/${name}" COMMAND eosin_cuda_tests "--source-file=*/tests/${source}")
+  set_tests_properties("cuda/device/${name}" PROPERTIES SKIP_REGULAR_EXPRESSION "SKIPPED "
+                                                        FAIL_REGULAR_EXPRESSION "test cases: +0 [|]")
+endforeach()

@@ -1,0 +1,23 @@
+#pragma once
+
+// The components that golden cases can name and that run on a device.
+
+#include "golden_check/gelu.hpp"
+#include "golden_check/layer_norm.hpp"
+#include "golden_check/nb_loss.hpp"
+#include "golden_check/optimizer.hpp"
+#include "golden_check/table.hpp"
+
+namespace eosin::testing {
+
+inline const ComponentTable& device_components() {
+  static const ComponentTable table{
+      {"gelu", {check_gelu<double, CudaContext>, check_gelu<float, CudaContext>}},
+      {"layer_norm", {check_layer_norm<double, CudaContext>, check_layer_norm<float, CudaContext>}},
+      {"nb_loss", {check_nb_loss<double, CudaContext>, check_nb_loss<float, CudaContext>}},
+      {"optimizer", {check_optimizer<double, CudaContext>, check_optimizer<float, CudaContext>}},
+  };
+  return table;
+}
+
+}  // namespace eosin::testing
