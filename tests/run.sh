@@ -69,7 +69,8 @@ if [ "${EOSIN_TEST_SANITIZERS:-1}" = 0 ]; then
 else
   export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:strict_string_checks=1}
   export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
-  export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1}
+  # The fibers on which kernels are emulated look to it like work inside of a signal.
+  export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:report_signal_unsafe=0}
   build asan && check asan build-asan
   # The thread sanitizer of GCC 12 does not know the widest address layouts of newer kernels.
   fixed_addresses=()

@@ -7,6 +7,7 @@
 
 #include "common/study.hpp"
 
+#include <eosin/data/gene_filter.hpp>
 #include <eosin/glm/gene_blocks.hpp>
 #include <eosin/glm/naive_means.hpp>
 #include <eosin/glm/prototypes.hpp>

@@ -6,6 +6,7 @@
 #include <eosin/core/bfloat16.hpp>
 #include <eosin/core/buffer.hpp>
 #include <eosin/core/config.hpp>
+#include <eosin/core/constant_matrix.hpp>
 #include <eosin/core/context.hpp>
 #include <eosin/core/convolution_backend.hpp>
 #include <eosin/core/eigen.hpp>
@@ -49,6 +50,7 @@
 #include <eosin/ops/packed_product.hpp>
 #include <eosin/ops/panel_product.hpp>
 #include <eosin/ops/pooling.hpp>
+#include <eosin/ops/prototypes.hpp>
 #include <eosin/ops/reduce.hpp>
 #include <eosin/ops/sinusoidal_position.hpp>
 #include <eosin/ops/softmax.hpp>

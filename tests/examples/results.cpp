@@ -1,7 +1,9 @@
 #include "common/results.hpp"
 
+#include "common/domains.hpp"
 #include "common/retrieval_examples.hpp"
 #include "common/run_log.hpp"
+#include "common/run_support.hpp"
 
 #include <eosin/io/table.hpp>
 #include <eosin/io/text.hpp>

@@ -3,34 +3,60 @@
 #include <eosin/losses/info_nce.hpp>
 
 #include "support/golden.hpp"
+#include "support/place.hpp"
+
+#include <type_traits>
 
 namespace eosin::testing {
 
-template <class T>
+#if defined(EOSIN_CUDA_KERNELS)
+template <class Space>
+using DeviceOptions = losses::DeviceInfoNceOptions;
+#else
+template <class Space>
+using DeviceOptions = losses::InfoNceOptions;
+#endif
+
+template <class T, class C = CpuContext>
 void check_info_nce(const GoldenCase& golden, Comparison& comparison) {
-  CpuContext context({.threads = 2});
-  const auto spot = golden.matrix<T>("in/spot");
-  const auto image = golden.matrix<T>("in/image");
+  using Space = typename C::space;
+  C context = new_context<C>();
+  const auto spot = place(context, golden.matrix<T>("in/spot"));
+  const auto image = place(context, golden.matrix<T>("in/image"));
   const Index pairs = spot.rows();
-  losses::InfoNceOptions options;
+  using Options = std::conditional_t<std::is_same_v<Space, Host>, losses::InfoNceOptions, DeviceOptions<Space>>;
+  Options options;
   options.temperature = golden.config.value("temperature", 1.0);
   options.normalize = golden.config.at("normalize").get<bool>();
   options.image_weight = golden.config.at("image_weight").get<double>();
   const bool learned = golden.config.at("learned_temperature").get<bool>();
-  const T log_scale = learned ? static_cast<T>(golden.scalar("param/log_scale")) : T(0);
-  const T* scale = learned ? &log_scale : nullptr;
-  T d_log_scale = 0;
-  Matrix<T> d_spot(pairs, spot.cols()), d_image(pairs, spot.cols());
-  const double loss = losses::info_nce<T>(context, spot, image, options, d_spot.view(), d_image.view(), scale,
-                                          learned ? &d_log_scale : nullptr);
+  Vector<T> given(learned ? 1 : 0);
+  if (learned) given[0] = static_cast<T>(golden.scalar("param/log_scale"));
+  const auto log_scale = place(context, given);
+  Vector<T, Space> d_log_scale(learned ? 1 : 0);
+  Matrix<T, Space> d_spot(pairs, spot.cols()), d_image(pairs, spot.cols());
+  double loss = 0;
+  if constexpr (std::is_same_v<Space, Host>) {
+    loss = losses::info_nce<T>(context, spot, image, options, d_spot.view(), d_image.view(), log_scale.data(),
+                               d_log_scale.data());
+  } else {
+    loss = loss_value(context, [&](auto sum) {
+      losses::info_nce<T>(context, spot, image, options, d_spot.view(), d_image.view(), sum, log_scale.view(),
+                          d_log_scale.view());
+    });
+  }
   comparison.check("loss", loss);
-  comparison.check("grad/in/spot", d_spot);
-  comparison.check("grad/in/image", d_image);
-  if (learned) comparison.check("grad/param/log_scale", d_log_scale);
+  comparison.check("grad/in/spot", fetch(context, d_spot));
+  comparison.check("grad/in/image", fetch(context, d_image));
+  if (learned) comparison.check("grad/param/log_scale", fetch(context, d_log_scale.view()));
   if (golden.has("out/logits")) {
-    Matrix<T> logits(pairs, pairs);
-    losses::info_nce_logits<T>(context, spot, image, options, logits.view(), scale);
-    comparison.check("out/logits", logits);
+    Matrix<T, Space> logits(pairs, pairs);
+    if constexpr (std::is_same_v<Space, Host>) {
+      losses::info_nce_logits<T>(context, spot, image, options, logits.view(), log_scale.data());
+    } else {
+      losses::info_nce_logits<T>(context, spot, image, options, logits.view(), log_scale.view());
+    }
+    comparison.check("out/logits", fetch(context, logits));
   }
 }
 

@@ -7,22 +7,7 @@
 #include "support/golden.hpp"
 #include "support/place.hpp"
 
-#include <type_traits>
-#include <utility>
-
 namespace eosin::testing {
-
-/// The sum of the loss: on the processor as the library returns it, on a device from its memory.
-template <class C, class Loss>
-double loss_sum([[maybe_unused]] C& context, const Loss& loss) {
-  if constexpr (std::is_same_v<C, CpuContext>) {
-    return loss();
-  } else {
-    Vector<double, typename C::space> sum(1);
-    loss(sum.view());
-    return fetch(context, std::as_const(sum).view())[0];
-  }
-}
 
 template <class T, class C = CpuContext>
 void check_nb_loss(const GoldenCase& golden, Comparison& comparison) {
@@ -40,7 +25,7 @@ void check_nb_loss(const GoldenCase& golden, Comparison& comparison) {
                                                          .nll = nll.view(),
                                                          .gradient_mu = gradient_mu.view(),
                                                          .gradient_log_theta = gradient_log_theta.view()};
-    loss = loss_sum(context, [&](auto... sum) {
+    loss = loss_value(context, [&](auto... sum) {
       if constexpr (sizeof...(sum) == 0) {
         return losses::negative_binomial(context, mu, theta.view(), counts, options);
       } else {
@@ -55,7 +40,7 @@ void check_nb_loss(const GoldenCase& golden, Comparison& comparison) {
                                                                 .nll = nll.view(),
                                                                 .gradient_mu = gradient_mu.view(),
                                                                 .gradient_log_theta = gradient_log_theta.view()};
-    loss = loss_sum(context, [&](auto... sum) {
+    loss = loss_value(context, [&](auto... sum) {
       if constexpr (sizeof...(sum) == 0) {
         return losses::negative_binomial_by_element(context, mu, theta.view(), counts, options);
       } else {

@@ -128,6 +128,21 @@ TEST_CASE("losses::info_nce: value against the formula, gradients by six-point d
       }
 }
 
+TEST_CASE("losses::info_nce: the value holds for every way in which products are cut") {
+  for (const int threads : {1, 2, 3})
+    for (const Index n : {63, 64, 130, 256, 257, 600})
+      for (const Index d : {6, 33, 64}) {
+        CAPTURE(threads);
+        CAPTURE(n);
+        CAPTURE(d);
+        CpuContext context({.threads = threads});
+        const auto spot = testing::normal_matrix<double>(n, d, 1), image = testing::normal_matrix<double>(n, d, 2);
+        const losses::InfoNceOptions options{.temperature = 0.25, .normalize = true, .image_weight = 0.3};
+        CHECK(losses::info_nce<double>(context, spot, image, options) ==
+              doctest::Approx(reference_loss(spot, image, options, 4)).epsilon(1e-12));
+      }
+}
+
 TEST_CASE("losses::info_nce: several blocks give what one product over all pairs gives") {
   CpuContext context({.threads = 2});
   // Two blocks and a remainder that is no multiple of anything; coordinates in one dimension make the sums checkable.

@@ -56,6 +56,18 @@ Vector<std::remove_const_t<T>> fetch([[maybe_unused]] C& context, VectorView<T, 
   }
 }
 
+/// A loss: on the processor what loss() returns, on a device what loss(sum) leaves in its memory.
+template <class C, class Loss>
+double loss_value([[maybe_unused]] C& context, const Loss& loss) {
+  if constexpr (std::is_same_v<C, CpuContext>) {
+    return loss();
+  } else {
+    Vector<double, typename C::space> sum(1);
+    loss(sum.view());
+    return fetch(context, std::as_const(sum).view())[0];
+  }
+}
+
 /// The values of all parameters, from the host.
 template <class C, class T, class Space>
 void place_parameters([[maybe_unused]] C& context, const Vector<T>& host, VectorView<T, Space> to) {

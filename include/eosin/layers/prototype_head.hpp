@@ -13,10 +13,11 @@
 // E does not depend on the rows, so a step calls begin() once, forward and backward per slide or block, end() once.
 // Parameter names: exp_template, alpha_g, beta_g. Derivation: docs/derivations/prototype_head.md.
 
+#include <eosin/core/constant_matrix.hpp>
 #include <eosin/core/parameters.hpp>
 #include <eosin/layers/gradient_mode.hpp>
-#include <eosin/math/exponential.hpp>
 #include <eosin/ops/gemm.hpp>
+#include <eosin/ops/prototypes.hpp>
 
 #include <cmath>
 #include <limits>
@@ -52,7 +53,7 @@ class PrototypeHead {
                 MatrixView<const double> mask, VectorView<const double> log_alpha, const PrototypeHeadOptions& options)
       : parameters_(&parameters), options_(options), types_(log_prototypes.rows()), genes_(log_prototypes.cols()) {
     if (!mask.empty()) require_shape("PrototypeHead", "mask", mask, types_, genes_);
-    keep_ = Matrix<T, Space>(types_, genes_);
+    Matrix<T> kept(types_, genes_);
     std::vector<double> start(static_cast<std::size_t>(types_ * genes_));
     for (Index c = 0; c < types_; ++c)
       for (Index g = 0; g < genes_; ++g) {
@@ -66,13 +67,15 @@ class PrototypeHead {
                       "mask(" + std::to_string(c) + ", " + std::to_string(g) + ") is " + std::to_string(keep) +
                           ", expected 0 or 1");
         start[static_cast<std::size_t>(c * genes_ + g)] = zero ? 0.0 : value;
-        keep_(c, g) = zero ? T(0) : static_cast<T>(keep);
+        kept(c, g) = zero ? T(0) : static_cast<T>(keep);
       }
+    keep_ = ConstantMatrix<T, Space>(std::move(kept));
     if (options.trained) {
       template_ = parameters.add("exp_template", {types_, genes_}, init::Values{std::move(start)});
     } else {
-      fixed_ = Matrix<T, Space>(types_, genes_);
-      for (Index i = 0; i < fixed_.size(); ++i) fixed_.data()[i] = static_cast<T>(start[static_cast<std::size_t>(i)]);
+      Matrix<T> fixed(types_, genes_);
+      for (Index i = 0; i < fixed.size(); ++i) fixed.data()[i] = static_cast<T>(start[static_cast<std::size_t>(i)]);
+      fixed_ = ConstantMatrix<T, Space>(std::move(fixed));
     }
     if (options.correction) {
       Initialiser alpha = init::Zeros{};
@@ -91,7 +94,7 @@ class PrototypeHead {
   Index genes() const { return genes_; }
   const PrototypeHeadOptions& options() const { return options_; }
 
-  /// L, whatever its kind.
+  /// L, whatever its kind; static ones come to a device with the first begin().
   MatrixView<const T, Space> log_prototypes() const {
     return template_ ? std::as_const(*parameters_).matrix(*template_) : fixed_.view();
   }
@@ -105,34 +108,16 @@ class PrototypeHead {
   void begin(C& context, Cache& cache) const {
     cache.expression.resize(types_, genes_);
     cache.d_expression.resize(types_, genes_);
-    const auto logs = log_prototypes();
-    context.parallel_for(genes_, 2048, [&](Index begin, Index end) {
-      for (Index c = 0; c < types_; ++c) {
-        const T* from = logs.row(c).data();
-        const T* keep = keep_.row(c).data();
-        T* to = cache.expression.row(c).data();
-        T* gradient = cache.d_expression.row(c).data();
-        if (options_.mask_as_one) {
-          for (Index g = begin; g < end; ++g) to[g] = math::exp(from[g] * keep[g]);
-        } else {
-          math::for_each_pack<T>(begin, end, [&](auto lanes) {
-            lanes.store(to, math::exp(lanes.load(from)) * lanes.load(keep));
-          });
-        }
-        for (Index g = begin; g < end; ++g) gradient[g] = T(0);
-      }
-    });
+    fixed_.on(context);
+    ops::prototype_expression<T>(context, log_prototypes(), keep_.on(context), options_.mask_as_one,
+                                 cache.expression.view(), cache.d_expression.view());
     if (!alpha_) return;
     if (cache.alpha.size() != genes_) {
       cache.alpha = Vector<T, Space>(genes_);
       cache.beta = Vector<T, Space>(genes_);
     }
-    const auto a = std::as_const(*parameters_).value(*alpha_);
-    const auto b = std::as_const(*parameters_).value(*beta_);
-    for (Index g = 0; g < genes_; ++g) {
-      cache.alpha[g] = math::exp(a[g]);
-      cache.beta[g] = math::exp(b[g]);
-    }
+    ops::correction_factors<T>(context, std::as_const(*parameters_).value(*alpha_),
+                               std::as_const(*parameters_).value(*beta_), cache.alpha.view(), cache.beta.view());
   }
 
   /// v [rows x genes] from compositions [rows x types].
@@ -147,15 +132,8 @@ class PrototypeHead {
     }
     cache.mixed.resize(composition.rows(), genes_);
     ops::gemm<T>(context, Transpose::no, Transpose::no, T(1), composition, expression, T(0), cache.mixed.view());
-    for (Index r = 0; r < v.rows(); ++r) {
-      const T* mixed = cache.mixed.row(r).data();
-      T* to = v.row(r).data();
-      const T* alpha = cache.alpha.data();
-      const T* beta = cache.beta.data();
-      math::for_each_pack<T>(0, genes_, [&](auto lanes) {
-        lanes.store(to, math::multiply_add(lanes.load(alpha), lanes.load(mixed), lanes.load(beta)));
-      });
-    }
+    ops::correct_modality<T>(context, std::as_const(cache.mixed).view(), std::as_const(cache.alpha).view(),
+                             std::as_const(cache.beta).view(), v);
   }
 
   /// From dv of the last forward: d_composition [rows x types]; adds to dE, and to da, db (by accumulation: zero the
@@ -164,22 +142,12 @@ class PrototypeHead {
   void backward(C& context, MatrixView<const T, Space> composition, MatrixView<T, Space> dv,
                 MatrixView<T, Space> d_composition, Cache& cache, GradientMode mode) const {
     if (alpha_) {
-      auto da = parameters_->gradient(*alpha_);
-      auto db = parameters_->gradient(*beta_);
-      context.parallel_for(genes_, 2048, [&](Index begin, Index end) {
-        for (Index r = 0; r < dv.rows(); ++r) {
-          const T* mixed = cache.mixed.row(r).data();
-          T* upstream = dv.row(r).data();
-          for (Index g = begin; g < end; ++g) {
-            const T through = upstream[g] * cache.alpha[g];
-            if (mode != GradientMode::ignore) {
-              da[g] += through * mixed[g];
-              db[g] += upstream[g] * cache.beta[g];
-            }
-            upstream[g] = through;
-          }
-        }
-      });
+      const bool trained = mode != GradientMode::ignore;
+      const VectorView<T, Space> none;
+      ops::correct_modality_backward<T>(context, std::as_const(cache.mixed).view(), std::as_const(cache.alpha).view(),
+                                        std::as_const(cache.beta).view(), dv,
+                                        trained ? parameters_->gradient(*alpha_) : none,
+                                        trained ? parameters_->gradient(*beta_) : none);
     }
     ops::gemm<T>(context, Transpose::no, Transpose::yes, T(1), dv, std::as_const(cache.expression).view(), T(0),
                  d_composition);
@@ -191,21 +159,8 @@ class PrototypeHead {
   template <Context C>
   void end(C& context, const Cache& cache) const {
     if (!template_) return;
-    auto gradient = log_prototype_gradient();
-    context.parallel_for(genes_, 2048, [&](Index begin, Index end) {
-      for (Index c = 0; c < types_; ++c) {
-        const T* keep = keep_.row(c).data();
-        const T* expression = cache.expression.row(c).data();
-        const T* upstream = cache.d_expression.row(c).data();
-        T* to = gradient.row(c).data();
-        // E already carries the mask, except under mask_as_one, where the chain rule brings it in.
-        if (options_.mask_as_one) {
-          for (Index g = begin; g < end; ++g) to[g] += upstream[g] * expression[g] * keep[g];
-        } else {
-          for (Index g = begin; g < end; ++g) to[g] += upstream[g] * expression[g];
-        }
-      }
-    });
+    ops::prototype_expression_backward<T>(context, cache.expression.view(), keep_.view(), options_.mask_as_one,
+                                          cache.d_expression.view(), log_prototype_gradient());
   }
 
  private:
@@ -213,8 +168,8 @@ class PrototypeHead {
   PrototypeHeadOptions options_;
   Index types_;
   Index genes_;
-  Matrix<T, Space> keep_;
-  Matrix<T, Space> fixed_;
+  ConstantMatrix<T, Space> keep_;
+  ConstantMatrix<T, Space> fixed_;
   std::optional<SegmentId> template_;
   std::optional<SegmentId> alpha_;
   std::optional<SegmentId> beta_;

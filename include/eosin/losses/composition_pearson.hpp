@@ -30,11 +30,35 @@
 
 namespace eosin::losses {
 
-/// What the loss needs of a measured target: columns centred and scaled to unit length, made once per section.
+inline namespace EOSIN_ISA_NAMESPACE {
+namespace detail {
+
+/// Correlation of a gene, u and w.
 template <class T>
+struct CompositionPearsonGene {
+  T correlation;
+  T d_cross;
+  T d_spread;
+};
+
+/// `share` is weight / G.
+template <class T>
+EOSIN_HOST_DEVICE CompositionPearsonGene<T> composition_pearson_gene(bool varies, T sxx, T sxy, T share) {
+  const bool defined = varies && sxx > T(0);
+  const T length = defined ? std::sqrt(sxx) : T(1);
+  const T correlation = defined ? sxy / length : T(0);
+  return {correlation, defined ? -share / length : T(0), defined ? share * correlation / (T(2) * sxx) : T(0)};
+}
+
+}  // namespace detail
+}  // namespace EOSIN_ISA_NAMESPACE
+
+/// What the loss needs of a measured target: columns centred and scaled to unit length, made once per section.
+template <class T, class Space = Host>
 struct PearsonTarget {
-  Matrix<T> unit;             ///< [N x G]; zero where constant
-  std::vector<char> defined;  ///< [G] 0 where the column is constant
+  Matrix<T, Space> unit;  ///< [N x G]; zero where constant
+  /// [G] 0 where the column is constant.
+  std::conditional_t<std::is_same_v<Space, Host>, std::vector<char>, Vector<char, Space>> defined;
 };
 
 /// Prepares target y [N x G].
@@ -66,23 +90,22 @@ PearsonTarget<T> pearson_target(CpuContext& context, MatrixView<const T> y) {
   return target;
 }
 
-template <class T>
+template <class T, class Space = Host>
 struct CompositionPearsonOptions {
-  T weight = T(1);                    ///< factor on the gradients
-  VectorView<T> correlation = {};     ///< [G] receives the correlations
-  MatrixView<T> d_composition = {};   ///< [N x C] is overwritten with weight * d loss / d P
-  MatrixView<T> d_expression = {};    ///< [C x G] weight * d loss / d E is added
+  T weight = T(1);                          ///< factor on the gradients
+  VectorView<T, Space> correlation = {};    ///< [G] receives the correlations
+  MatrixView<T, Space> d_composition = {};  ///< [N x C] is overwritten with weight * d loss / d P
+  MatrixView<T, Space> d_expression = {};   ///< [C x G] weight * d loss / d E is added
 };
 
-/// Loss of composition [N x C], C >= 1, rows of equal sum, and prototypes' expression [C x G] against a prepared target
-/// [N x G]. Throws ShapeError, ValueError. Workspace: O(C G + N C).
-template <class T>
-double composition_pearson(CpuContext& context, MatrixView<const std::type_identity_t<T>> composition,
-                           MatrixView<const std::type_identity_t<T>> expression, const PearsonTarget<T>& target,
-                           const CompositionPearsonOptions<T>& options) {
-  const Index rows = composition.rows();
-  const Index types = composition.cols();
-  const Index genes = expression.cols();
+inline namespace EOSIN_ISA_NAMESPACE {
+namespace detail {
+
+/// Shapes of a call; throws ShapeError, ValueError.
+template <class T, class Space>
+void check_composition_pearson(MatrixView<const T, Space> composition, MatrixView<const T, Space> expression,
+                               const PearsonTarget<T, Space>& target, const CompositionPearsonOptions<T, Space>& options) {
+  const Index rows = composition.rows(), types = composition.cols(), genes = expression.cols();
   require_size("composition_pearson", "expression", "rows", expression.rows(), types, "columns of composition");
   require_shape("composition_pearson", "target", target.unit, rows, genes);
   if (!options.correlation.empty())
@@ -93,6 +116,21 @@ double composition_pearson(CpuContext& context, MatrixView<const std::type_ident
   if (!options.d_composition.empty())
     require_shape("composition_pearson", "d_composition", options.d_composition, rows, types);
   require_value(types > 0, "composition_pearson", "composition has no columns");
+}
+
+}  // namespace detail
+}  // namespace EOSIN_ISA_NAMESPACE
+
+/// Loss of composition [N x C], C >= 1, rows of equal sum, and prototypes' expression [C x G] against a prepared target
+/// [N x G]. Throws ShapeError, ValueError. Workspace: O(C G + N C).
+template <class T>
+double composition_pearson(CpuContext& context, MatrixView<const std::type_identity_t<T>> composition,
+                           MatrixView<const std::type_identity_t<T>> expression, const PearsonTarget<T>& target,
+                           const CompositionPearsonOptions<T>& options) {
+  const Index rows = composition.rows();
+  const Index types = composition.cols();
+  const Index genes = expression.cols();
+  detail::check_composition_pearson<T, Host>(composition, expression, target, options);
   if (genes == 0) return 0;
 
   auto& workspace = context.workspace();
@@ -152,13 +190,12 @@ double composition_pearson(CpuContext& context, MatrixView<const std::type_ident
     double total = 0;
     for (std::size_t i = 0; i < sxx.size(); ++i) {
       const Index g = begin + static_cast<Index>(i);
-      const bool defined = vary && differs[i] && target.defined[static_cast<std::size_t>(g)] && sxx[i] > T(0);
-      const T length = defined ? std::sqrt(sxx[i]) : T(1);
-      const T correlation = defined ? sxy[i] / length : T(0);
-      if (!options.correlation.empty()) options.correlation[g] = correlation;
-      d_cross[g] = defined ? -share / length : T(0);
-      d_spread[g] = defined ? share * correlation / (T(2) * sxx[i]) : T(0);
-      total += static_cast<double>(correlation);
+      const bool varies = vary && differs[i] && target.defined[static_cast<std::size_t>(g)];
+      const auto gene = detail::composition_pearson_gene(varies, sxx[i], sxy[i], share);
+      if (!options.correlation.empty()) options.correlation[g] = gene.correlation;
+      d_cross[g] = gene.d_cross;
+      d_spread[g] = gene.d_spread;
+      total += static_cast<double>(gene.correlation);
     }
     return total;
   });
@@ -191,3 +228,7 @@ double composition_pearson(CpuContext& context, MatrixView<const std::type_ident
 }
 
 }  // namespace eosin::losses
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/losses/composition_pearson.cuh>
+#endif

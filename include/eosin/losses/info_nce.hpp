@@ -40,7 +40,8 @@ struct PositivePairs {
   bool empty() const { return row_offsets.empty(); }
 };
 
-struct InfoNceOptions {
+template <class Pairs>
+struct BasicInfoNceOptions {
   /// Logits are divided by it; not read where log_scale is given.
   double temperature = 1;
   /// Whether rows are scaled to length 1 first. Gradients are by the rows as given either way.
@@ -48,10 +49,21 @@ struct InfoNceOptions {
   /// Weight of the image direction, in [0, 1]; the spot direction has the rest.
   double image_weight = 0.5;
   /// More than one right image per spot; empty: its own alone. Not owned.
-  PositivePairs positives{};
+  Pairs positives{};
 };
+using InfoNceOptions = BasicInfoNceOptions<PositivePairs>;
 
 namespace detail {
+
+/// What has to hold of the arguments on every device; `learned`: the temperature is not read.
+template <class View, class Pairs>
+void require_info_nce(const View& spot, const View& image, const BasicInfoNceOptions<Pairs>& options, bool learned) {
+  require_shape("info_nce", "image", image, spot.rows(), spot.cols());
+  require_value(options.image_weight >= 0 && options.image_weight <= 1, "info_nce", "image_weight is outside [0, 1]");
+  if (!learned)
+    require_value(options.temperature > 0 && std::isfinite(options.temperature), "info_nce",
+                  "temperature is not a finite number > 0");
+}
 
 /// Edge of the square blocks of L for a type: 64 MiB.
 template <class T>
@@ -206,15 +218,8 @@ class InfoNce {
   InfoNce(CpuContext& context, MatrixView<const T> spot, MatrixView<const T> image, const InfoNceOptions& options,
           const T* log_scale)
       : context_(context), spot_(spot), image_(image), options_(options), pairs_(spot.rows()) {
-    require_shape("info_nce", "image", image, spot.rows(), spot.cols());
-    require_value(options.image_weight >= 0 && options.image_weight <= 1, "info_nce", "image_weight is outside [0, 1]");
-    if (log_scale == nullptr) {
-      require_value(options.temperature > 0 && std::isfinite(options.temperature), "info_nce",
-                    "temperature is not a finite number > 0");
-      scale_ = static_cast<T>(1 / options.temperature);
-    } else {
-      scale_ = std::exp(*log_scale);
-    }
+    require_info_nce(spot, image, options, log_scale != nullptr);
+    scale_ = log_scale == nullptr ? static_cast<T>(1 / options.temperature) : std::exp(*log_scale);
     require_value(scale_ > 0 && std::isfinite(scale_), "info_nce",
                   "the scale of the logits is not a finite number > 0");
     require_positives(options.positives, pairs_);
@@ -330,7 +335,7 @@ class InfoNce {
                  const LogitSums<T>& rows, const LogitSums<T>& cols) {
     const MatrixView<T> part(block.data(), std::min(block.rows(), pairs_ - a), std::min(block.rows(), pairs_ - b));
     const ops::detail::TileShape tile = ops::detail::tile_shape(part.rows(), part.cols(), spot_.cols());
-    logits(a, b, part, [&](Index row, Index tile_rows, Index col, Index tile_cols) {
+    const auto scan = [&](Index row, Index tile_rows, Index col, Index tile_cols) {
       const Index across = col / tile.wide, down = row / tile.high;
       row_parts.clear(across, row, tile_rows);
       col_parts.clear(down, col, tile_cols);
@@ -346,7 +351,15 @@ class InfoNce {
           row_parts.positive(across, r) += logit;
           col_parts.positive(down, j - b) += logit;
         });
-    });
+    };
+    // The slots stand for tiles, and the library's own products of few rows are cut by the number of threads.
+    if (context_.gemm_backend() == nullptr &&
+        ops::detail::is_few_rows_product(Transpose::no, Transpose::yes, part.rows(), part.cols(), spot_.cols())) {
+      logits(a, b, part, [](Index, Index, Index, Index) {});
+      ops::detail::for_each_tile(context_, part, spot_.cols(), scan);
+    } else {
+      logits(a, b, part, scan);
+    }
     const auto merge = [&](const LogitSums<T>& parts, Index slots, const LogitSums<T>& into, Index begin, Index count) {
       context_.parallel_for(count, 256, [&](Index first, Index last) {
         for (Index slot = 0; slot < slots; ++slot)
@@ -454,3 +467,7 @@ void info_nce_logits(CpuContext& context, MatrixView<const std::type_identity_t<
 
 }  // namespace EOSIN_ISA_NAMESPACE
 }  // namespace eosin::losses
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/losses/info_nce.cuh>
+#endif

@@ -18,20 +18,44 @@
 
 namespace eosin::losses {
 
+inline namespace EOSIN_ISA_NAMESPACE {
 namespace detail {
+
 /// Columns that one task works on together.
 inline constexpr Index pearson_lanes = 64;
 template <class T>
 using PearsonLanes = std::array<T, static_cast<std::size_t>(pearson_lanes)>;
-}  // namespace detail
 
-template <class T>
+/// What the sums of a column come to: its correlation, and its gradient along_y * yc + along_x * xc.
+struct PearsonColumn {
+  double correlation = 0;
+  double along_y = 0;
+  double along_x = 0;
+};
+
+/// `varies`: neither x nor y is constant. `factor` is -weight / G.
+EOSIN_HOST_DEVICE inline PearsonColumn pearson_column(bool varies, double sxx, double syy, double sxy, double eps,
+                                                      double factor) {
+  PearsonColumn column;
+  if (varies && sxx > 0 && syy > 0) {
+    const double denominator = std::sqrt(sxx) * std::sqrt(syy) + eps;
+    column.correlation = sxy / denominator;
+    column.along_y = factor / denominator;
+    column.along_x = -factor * column.correlation / denominator * std::sqrt(syy / sxx);
+  }
+  return column;
+}
+
+}  // namespace detail
+}  // namespace EOSIN_ISA_NAMESPACE
+
+template <class T, class Space = Host>
 struct PearsonOptions {
-  double eps = 0;                    ///< added to the denominator
-  T weight = T(1);                   ///< factor on the gradient
-  VectorView<T> correlation = {};    ///< [G] receives the correlations
-  MatrixView<T> gradient = {};       ///< [N x G] receives (or is added to) weight * d loss / d prediction
-  bool accumulate = false;           ///< add to `gradient`
+  double eps = 0;                         ///< added to the denominator
+  T weight = T(1);                        ///< factor on the gradient
+  VectorView<T, Space> correlation = {};  ///< [G] receives the correlations
+  MatrixView<T, Space> gradient = {};     ///< [N x G] receives (or is added to) weight * d loss / d prediction
+  bool accumulate = false;                ///< add to `gradient`
 };
 
 /// Loss of `prediction` against `target`, both [N x G]. Three passes over the data; no temporaries of its size.
@@ -80,16 +104,12 @@ double pearson(CpuContext& context, MatrixView<const std::type_identity_t<T>> pr
     double total = 0;
     const double factor = -static_cast<double>(options.weight) / static_cast<double>(genes);
     for (std::size_t i = 0; i < width; ++i) {
-      double correlation = 0;
-      if (vary_x[i] && vary_y[i] && sxx[i] > 0 && syy[i] > 0) {
-        const double denominator = std::sqrt(sxx[i]) * std::sqrt(syy[i]) + options.eps;
-        correlation = sxy[i] / denominator;
-        along_y[i] = factor / denominator;
-        along_x[i] = -factor * correlation / denominator * std::sqrt(syy[i] / sxx[i]);
-      }
+      const auto column = detail::pearson_column(vary_x[i] && vary_y[i], sxx[i], syy[i], sxy[i], options.eps, factor);
+      along_y[i] = column.along_y;
+      along_x[i] = column.along_x;
       if (!options.correlation.empty())
-        options.correlation[begin + static_cast<Index>(i)] = static_cast<T>(correlation);
-      total += correlation;
+        options.correlation[begin + static_cast<Index>(i)] = static_cast<T>(column.correlation);
+      total += column.correlation;
     }
     if (!options.gradient.empty()) {
       for (Index n = 0; n < rows; ++n) {
@@ -109,3 +129,7 @@ double pearson(CpuContext& context, MatrixView<const std::type_identity_t<T>> pr
 }
 
 }  // namespace eosin::losses
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/losses/pearson.cuh>
+#endif

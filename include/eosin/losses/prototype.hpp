@@ -10,7 +10,7 @@
 // Entries with T0 = 0 are masked prototypes (layers/prototype_head.hpp) and take no part in the first two.
 // Derivation: docs/derivations/prototype_regularisers.md.
 
-#include <eosin/core/context.hpp>
+#include <eosin/core/constant_matrix.hpp>
 #include <eosin/losses/pearson.hpp>
 #include <eosin/math/exponential.hpp>
 
@@ -18,14 +18,49 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace eosin::losses {
 
 enum class PrototypeLoss { off, softmax_mse, exp_mse, pearson };
 
-/// The reference T0 prepared for its regulariser.
+inline namespace EOSIN_ISA_NAMESPACE {
+namespace detail {
+
+/// exp(l - largest), at most 1 whatever l is where the prototype is masked.
 template <class T>
+EOSIN_HOST_DEVICE T prototype_share(T log, T largest) {
+  return math::exp(std::min(log - largest, T(0)));
+}
+
+/// scale * R (D - sum_g D R) for R - R0 in place of D; `inner` is the sum.
+template <class T>
+EOSIN_HOST_DEVICE T softmax_mse_gradient(T scale, T share, T reference, T inner) {
+  return scale * share * (share - reference - inner);
+}
+
+template <class T>
+struct ExpMseTerm {
+  T expression;  ///< exp(L)
+  T difference;  ///< exp(L) - T0
+};
+template <class T>
+EOSIN_HOST_DEVICE ExpMseTerm<T> exp_mse_term(T log, T reference) {
+  const T expression = math::exp(log);
+  return {expression, expression - reference};
+}
+template <class T>
+EOSIN_HOST_DEVICE T exp_mse_gradient(T scale, const ExpMseTerm<T>& term) {
+  return scale * term.difference * term.expression;
+}
+
+}  // namespace detail
+}  // namespace EOSIN_ISA_NAMESPACE
+
+/// The reference T0 prepared for its regulariser.
+template <class T, class Space = Host>
 class PrototypeRegulariser {
  public:
   PrototypeRegulariser() = default;
@@ -33,7 +68,7 @@ class PrototypeRegulariser {
   /// `reference` T0 [C x G] >= 0; each type must have a positive entry unless `kind` is off.
   PrototypeRegulariser(PrototypeLoss kind, MatrixView<const double> reference) : kind_(kind) {
     if (kind == PrototypeLoss::off) return;
-    reference_ = Matrix<T>(reference.rows(), reference.cols());
+    Matrix<T> prepared(reference.rows(), reference.cols());
     double total = 0;
     for (Index c = 0; c < reference.rows(); ++c)
       for (Index g = 0; g < reference.cols(); ++g) total += reference(c, g);
@@ -47,16 +82,19 @@ class PrototypeRegulariser {
       require_value(sum > 0 && std::isfinite(sum), "PrototypeRegulariser",
                     "prototype " + std::to_string(c) + " sums to " + std::to_string(sum));
       const double scale = kind == PrototypeLoss::softmax_mse ? sum : kind == PrototypeLoss::pearson ? total : 1.0;
-      for (Index g = 0; g < reference.cols(); ++g) reference_(c, g) = static_cast<T>(reference(c, g) / scale);
+      for (Index g = 0; g < reference.cols(); ++g) prepared(c, g) = static_cast<T>(reference(c, g) / scale);
     }
+    reference_ = ConstantMatrix<T, Space>(std::move(prepared));
   }
 
   PrototypeLoss kind() const { return kind_; }
 
-  /// Value; weight * gradient is added to d_log (softmax_mse, exp_mse) or to d_expression (pearson). `expression` is E,
+  /// The value; weight * gradient is added to d_log (softmax_mse, exp_mse) or to d_expression (pearson). `expression` is E,
   /// masked. Empty gradients are not computed.
   double operator()(CpuContext& context, MatrixView<const T> log_prototypes, MatrixView<const T> expression, T weight,
-                    MatrixView<T> d_log, MatrixView<T> d_expression) const {
+                    MatrixView<T> d_log, MatrixView<T> d_expression) const
+    requires std::is_same_v<Space, Host>
+  {
     if (kind_ == PrototypeLoss::off) return 0;
     require_shape("PrototypeRegulariser", "log_prototypes", log_prototypes, reference_.rows(), reference_.cols());
     if (!d_log.empty()) require_shape("PrototypeRegulariser", "d_log", d_log, reference_.rows(), reference_.cols());
@@ -69,18 +107,26 @@ class PrototypeRegulariser {
     PearsonOptions<T> options{.eps = 1e-16, .weight = weight, .gradient = d_expression, .accumulate = true};
     return pearson<T>(context, expression, reference_.view(), options);
   }
+  /// The same on a device: `sum` [1] receives the value.
+  template <Context C>
+  void operator()(C& context, MatrixView<const T, Space> log_prototypes, MatrixView<const T, Space> expression, T weight,
+                  MatrixView<T, Space> d_log, MatrixView<T, Space> d_expression, VectorView<double, Space> sum) const {
+    prototype_loss(context, kind_, reference_.on(context), log_prototypes, expression, weight, d_log, d_expression, sum);
+  }
 
  private:
   double softmax_mse(CpuContext& context, MatrixView<const T> logs, T weight, MatrixView<T> d_log) const {
     const Index genes = logs.cols();
+    const auto reference = reference_.view();
     const T scale = T(2) * weight / static_cast<T>(logs.size());
     const double sum = context.parallel_sum<double>(logs.rows(), 1, [&](Index c, Index) {
       const T* l = logs.row(c).data();
-      const T* r0 = reference_.row(c).data();
+      const T* r0 = reference.row(c).data();
       T largest = -std::numeric_limits<T>::infinity();
       for (Index g = 0; g < genes; ++g) largest = r0[g] > T(0) ? std::max(largest, l[g]) : largest;
       std::vector<T> share(static_cast<std::size_t>(genes));
-      for (Index g = 0; g < genes; ++g) share[static_cast<std::size_t>(g)] = math::exp(std::min(l[g] - largest, T(0)));
+      for (Index g = 0; g < genes; ++g)
+        share[static_cast<std::size_t>(g)] = detail::prototype_share(l[g], largest);
       double total = 0;
       for (Index g = 0; g < genes; ++g) {
         if (!(r0[g] > T(0))) share[static_cast<std::size_t>(g)] = T(0);
@@ -97,10 +143,8 @@ class PrototypeRegulariser {
       }
       if (!d_log.empty()) {
         T* out = d_log.row(c).data();
-        for (Index g = 0; g < genes; ++g) {
-          const T r = share[static_cast<std::size_t>(g)];
-          out[g] += scale * r * (r - r0[g] - static_cast<T>(inner));
-        }
+        for (Index g = 0; g < genes; ++g)
+          out[g] += detail::softmax_mse_gradient(scale, share[static_cast<std::size_t>(g)], r0[g], static_cast<T>(inner));
       }
       return squares;
     });
@@ -108,16 +152,15 @@ class PrototypeRegulariser {
   }
 
   double exp_mse(CpuContext& context, MatrixView<const T> logs, T weight, MatrixView<T> d_log) const {
+    const auto reference = reference_.view();
     const T scale = T(2) * weight / static_cast<T>(logs.size());
     const double sum = context.parallel_sum<double>(logs.rows(), 1, [&](Index c, Index) {
       double squares = 0;
       for (Index g = 0; g < logs.cols(); ++g) {
-        const T r0 = reference_(c, g);
-        if (!(r0 > T(0))) continue;
-        const T e = math::exp(logs(c, g));
-        const T difference = e - r0;
-        squares += static_cast<double>(difference) * static_cast<double>(difference);
-        if (!d_log.empty()) d_log(c, g) += scale * difference * e;
+        if (!(reference(c, g) > T(0))) continue;
+        const auto term = detail::exp_mse_term(logs(c, g), reference(c, g));
+        squares += static_cast<double>(term.difference) * static_cast<double>(term.difference);
+        if (!d_log.empty()) d_log(c, g) += detail::exp_mse_gradient(scale, term);
       }
       return squares;
     });
@@ -125,7 +168,11 @@ class PrototypeRegulariser {
   }
 
   PrototypeLoss kind_ = PrototypeLoss::off;
-  Matrix<T> reference_;
+  ConstantMatrix<T, Space> reference_;
 };
 
 }  // namespace eosin::losses
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/losses/prototype.cuh>
+#endif

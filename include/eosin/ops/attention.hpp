@@ -64,9 +64,9 @@ inline void check_offsets(const char* function, std::span<const Index> offsets, 
     require_value(offsets[s] >= offsets[s - 1], function, "offsets descend at sentence " + std::to_string(s - 1));
 }
 
-template <class T>
-Index check_heads(const char* function, MatrixView<const T> q, MatrixView<const T> k, MatrixView<const T> v,
-                  Index heads) {
+template <class T, class Space>
+Index check_heads(const char* function, MatrixView<const T, Space> q, MatrixView<const T, Space> k,
+                  MatrixView<const T, Space> v, Index heads) {
   require_value(
       heads >= 1 && q.cols() % heads == 0, function,
       "q has " + std::to_string(q.cols()) + " columns, which " + std::to_string(heads) + " heads do not divide");
@@ -448,3 +448,7 @@ void attention_backward(CpuContext& context, MatrixView<const std::type_identity
 
 }  // namespace EOSIN_ISA_NAMESPACE
 }  // namespace eosin::ops
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/ops/attention.cuh>
+#endif

@@ -25,15 +25,41 @@ struct DropoutKey {
   DropoutKey at(std::uint64_t place) const { return {rate, seed, (stream << 8) + place}; }
 };
 
+namespace detail {
+
+/// What becomes of an element, on the processor and on a device.
+template <class T>
+class DropoutRule {
+ public:
+  explicit DropoutRule(const DropoutKey& key)
+      : random_(key.seed, key.stream),
+        limit_(static_cast<std::uint64_t>(std::ldexp(key.rate, 32))),
+        scale_(static_cast<T>(1 / (1 - key.rate))) {}
+
+  /// The words of elements 4 group .. 4 group + 3.
+  EOSIN_HOST_DEVICE std::array<std::uint32_t, 4> words(std::uint64_t group) const { return random_.words(group); }
+  EOSIN_HOST_DEVICE T operator()(std::uint32_t word, T x) const { return word < limit_ ? T(0) : scale_ * x; }
+
+ private:
+  Philox random_;
+  std::uint64_t limit_;
+  T scale_;
+};
+
+template <class T, class Space>
+void check_dropout(const DropoutKey& key, MatrixView<const T, Space> x, MatrixView<T, Space> y) {
+  require_shape("dropout", "y", y, x.rows(), x.cols());
+  require_value(key.rate >= 0 && key.rate < 1, "dropout", "the rate must be in [0, 1)");
+}
+
+}  // namespace detail
+
 /// y = dropout of x; y may be x. With rate 0 and y = x nothing is done. Throws ShapeError, ValueError.
 template <class T>
 void dropout(CpuContext& context, const DropoutKey& key, MatrixView<const std::type_identity_t<T>> x, MatrixView<T> y) {
-  require_shape("dropout", "y", y, x.rows(), x.cols());
-  require_value(key.rate >= 0 && key.rate < 1, "dropout", "the rate must be in [0, 1)");
+  detail::check_dropout<T>(key, x, y);
   if (x.empty() || (key.rate == 0 && x.data() == y.data())) return;
-  const Philox random(key.seed, key.stream);
-  const auto limit = static_cast<std::uint64_t>(std::ldexp(key.rate, 32));
-  const T scale = static_cast<T>(1 / (1 - key.rate));
+  const detail::DropoutRule<T> rule(key);
   const Index cols = x.cols();
   context.parallel_for(x.rows(), 16, [&](Index begin, Index end) {
     for (Index r = begin; r < end; ++r) {
@@ -42,11 +68,15 @@ void dropout(CpuContext& context, const DropoutKey& key, MatrixView<const std::t
       std::array<std::uint32_t, 4> words{};
       for (Index c = 0; c < cols; ++c) {
         const auto element = static_cast<std::uint64_t>(r * cols + c);
-        if (c == 0 || element % 4 == 0) words = random.words(element / 4);
-        to[c] = words[element % 4] < limit ? T(0) : scale * from[c];
+        if (c == 0 || element % 4 == 0) words = rule.words(element / 4);
+        to[c] = rule(words[element % 4], from[c]);
       }
     }
   });
 }
 
 }  // namespace eosin::ops
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/ops/dropout.cuh>
+#endif

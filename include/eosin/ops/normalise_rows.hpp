@@ -62,3 +62,7 @@ void normalise_rows_backward(CpuContext& context, MatrixView<const std::type_ide
 
 }  // namespace EOSIN_ISA_NAMESPACE
 }  // namespace eosin::ops
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/ops/normalise_rows.cuh>
+#endif

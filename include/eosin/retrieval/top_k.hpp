@@ -38,11 +38,11 @@ inline constexpr Index list_bytes = Index{1} << 26;
 /// Bit i is lane i of the mask.
 template <class T>
 EOSIN_ALWAYS_INLINE inline std::uint32_t lane_bits(math::PackMask<T> mask) {
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && !defined(__CUDACC__)
   const auto lanes = reinterpret_cast<__m512i>(mask.lanes);
   if constexpr (sizeof(T) == 4) return _mm512_test_epi32_mask(lanes, lanes);
   return _mm512_test_epi64_mask(lanes, lanes);
-#elif defined(__AVX2__) && defined(__FMA__)
+#elif defined(__AVX2__) && defined(__FMA__) && !defined(__CUDACC__)
   if constexpr (sizeof(T) == 4)
     return static_cast<std::uint32_t>(_mm256_movemask_ps(reinterpret_cast<__m256>(mask.lanes)));
   return static_cast<std::uint32_t>(_mm256_movemask_pd(reinterpret_cast<__m256d>(mask.lanes)));
@@ -138,6 +138,18 @@ void unit_rows(CpuContext& context, const char* argument, MatrixView<const T> x,
   });
 }
 
+/// What has to hold of the arguments on every device.
+template <class Rows, class Indices, class Similarity>
+void require_top_k(const Rows& keys, const Rows& queries, Index k, const Indices& indices,
+                   const Similarity& similarity) {
+  require_size("top_k", "queries", "columns", queries.cols(), keys.cols(), "columns of keys");
+  require_value(k >= 1 && k <= keys.rows(), "top_k",
+                std::to_string(k) + " neighbours of " + std::to_string(keys.rows()) + " keys are asked for");
+  require_value(keys.rows() <= std::numeric_limits<std::int32_t>::max(), "top_k", "there are more than 2^31 - 1 keys");
+  require_shape("top_k", "indices", indices, queries.rows(), k);
+  if (!similarity.empty()) require_shape("top_k", "similarity", similarity, queries.rows(), k);
+}
+
 }  // namespace detail
 
 /// indices [q x k] and similarity [q x k] (an empty view: not wanted) of the k keys nearest to each query; keys [m x
@@ -145,12 +157,7 @@ void unit_rows(CpuContext& context, const char* argument, MatrixView<const T> x,
 template <class T>
 void top_k(CpuContext& context, MatrixView<const T> keys, MatrixView<const std::type_identity_t<T>> queries, Index k,
            MatrixView<Index> indices, MatrixView<std::type_identity_t<T>> similarity) {
-  require_size("top_k", "queries", "columns", queries.cols(), keys.cols(), "columns of keys");
-  require_value(k >= 1 && k <= keys.rows(), "top_k",
-                std::to_string(k) + " neighbours of " + std::to_string(keys.rows()) + " keys are asked for");
-  require_value(keys.rows() <= std::numeric_limits<std::int32_t>::max(), "top_k", "there are more than 2^31 - 1 keys");
-  require_shape("top_k", "indices", indices, queries.rows(), k);
-  if (!similarity.empty()) require_shape("top_k", "similarity", similarity, queries.rows(), k);
+  detail::require_top_k(keys, queries, k, indices, similarity);
   using Candidate = detail::Candidate<T>;
   using ops::detail::panel_tile_cols;
   using ops::detail::panel_tile_rows;
@@ -210,3 +217,7 @@ void top_k(CpuContext& context, MatrixView<const T> keys, MatrixView<const std::
 
 }  // namespace EOSIN_ISA_NAMESPACE
 }  // namespace eosin::retrieval
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/retrieval/top_k.cuh>
+#endif
