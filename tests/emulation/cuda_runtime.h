@@ -455,7 +455,7 @@ inline cudaError_t cudaSetDevice(int device) {
 inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device != 0) return cudaErrorInvalidDevice;
   // Few multiprocessors, so that kernels which fill the machine stay small.
-  *properties = {"emulated on the processor", 9, 0, 4, 1 << 20, emulation::DeviceMemory::largest, 227 * 1024};
+  *properties = {"emulated on the processor", 8, 0, 4, 1 << 20, emulation::DeviceMemory::largest, 227 * 1024};
   return cudaSuccess;
 }
 

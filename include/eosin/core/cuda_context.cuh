@@ -46,8 +46,10 @@ class CudaContext {
       cuda::check(cublasCreate(&blas_), "cublasCreate");
       cuda::check(cublasSetStream(blas_, stream_), "cublasSetStream");
       // Memory of its own, so that products allocate nothing while a graph is captured, and repeat bit for bit.
-      blas_workspace_ = Buffer<unsigned char, Device>(blas_workspace_bytes, Uninitialised{});
-      cuda::check(cublasSetWorkspace(blas_, blas_workspace_.data(), static_cast<std::size_t>(blas_workspace_bytes)),
+      // NVIDIA recommends these sizes for Hopper, and for what came before.
+      const Index bytes = Index{properties.major >= 9 ? 32 : 4} << 20;
+      blas_workspace_ = Buffer<unsigned char, Device>(bytes, Uninitialised{});
+      cuda::check(cublasSetWorkspace(blas_, blas_workspace_.data(), static_cast<std::size_t>(bytes)),
                   "cublasSetWorkspace");
     } catch (...) {
       release();
@@ -83,9 +85,6 @@ class CudaContext {
   }
 
  private:
-  /// What NVIDIA recommends for Hopper; a quarter of it would do for older devices.
-  static constexpr Index blas_workspace_bytes = Index{32} << 20;
-
   void release() {
     if (blas_ != nullptr) static_cast<void>(cublasDestroy(blas_));
     static_cast<void>(cudaStreamDestroy(stream_));
