@@ -114,8 +114,9 @@ macro(_eosin_add_cuda)
   if(TARGET CUDA::cudart AND TARGET CUDA::cublas)
     add_library(eosin::cuda INTERFACE IMPORTED GLOBAL)
     target_link_libraries(eosin::cuda INTERFACE eosin::eosin CUDA::cudart CUDA::cublas)
-    # Formulas that processor and device share call constexpr functions.
-    target_compile_options(eosin::cuda INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>)
+    # Formulas that processor and device share call constexpr functions. CMake before 3.26 does not know that newer
+    # toolkits have C++20, so it is asked of them directly.
+    target_compile_options(eosin::cuda INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--expt-relaxed-constexpr>")
   else()
     _eosin_missing("CUDA toolkit 12" "no target eosin::cuda; the tests run kernels in their emulation only")
   endif()

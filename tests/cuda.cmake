@@ -85,7 +85,6 @@ endif()
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
 endif()
-set(CMAKE_CUDA_STANDARD 20)
 enable_language(CUDA)
 
 set(cuda_units "")

@@ -142,7 +142,9 @@ class FiberPool {
     std::size_t bytes;
   };
 
-#if defined(EMULATION_ADDRESS_SANITIZER) || defined(EMULATION_THREAD_SANITIZER)
+#if defined(EMULATION_ADDRESS_SANITIZER)
+  static constexpr std::size_t stack_bytes = std::size_t{1} << 20;
+#elif defined(EMULATION_THREAD_SANITIZER)
   static constexpr std::size_t stack_bytes = std::size_t{1} << 18;
 #else
   static constexpr std::size_t stack_bytes = std::size_t{1} << 16;

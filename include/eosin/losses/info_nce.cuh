@@ -11,11 +11,12 @@
 // tiles of 128 x 128.
 //
 //   logit_sums      a block of 256 threads takes 64 x 128 logits, 32 in the registers of each thread (8 rows, columns
-//   32
-//                   apart). Rows are reduced by shuffles, columns through shared memory. Reads 4 bytes a logit (float)
+//                   32 apart). Rows are reduced by shuffles, columns through shared memory. Reads 4 bytes a logit
+//                   (float)
 //   logit_gradient  the same shape; L becomes G in place. Reads and writes 8 bytes a logit (float)
-//   merges, positives, the sum of the loss: a thread per row or column, or a warp per row; linear in the number of
-//   pairs
+//
+// Merges, positives and the sum of the loss are linear in the number of pairs: a thread per row or column, or a warp
+// per row.
 //
 // Sums of tiles go to the workspace and are added in the order of the tiles, those of blocks in the order of the
 // blocks. The lengths of rows and the scale are multiplied to the products as they are read: embeddings are not copied,
