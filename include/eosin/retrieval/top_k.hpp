@@ -38,11 +38,13 @@ inline constexpr Index list_bytes = Index{1} << 26;
 /// Bit i is lane i of the mask.
 template <class T>
 EOSIN_ALWAYS_INLINE inline std::uint32_t lane_bits(math::PackMask<T> mask) {
-#if defined(__AVX512F__) && !defined(__CUDACC__)
+#if defined(__CUDACC__)
+  return math::any(mask) ? 1u : 0u;  // of the one number of a pack there
+#elif defined(__AVX512F__)
   const auto lanes = reinterpret_cast<__m512i>(mask.lanes);
   if constexpr (sizeof(T) == 4) return _mm512_test_epi32_mask(lanes, lanes);
   return _mm512_test_epi64_mask(lanes, lanes);
-#elif defined(__AVX2__) && defined(__FMA__) && !defined(__CUDACC__)
+#elif defined(__AVX2__) && defined(__FMA__)
   if constexpr (sizeof(T) == 4)
     return static_cast<std::uint32_t>(_mm256_movemask_ps(reinterpret_cast<__m256>(mask.lanes)));
   return static_cast<std::uint32_t>(_mm256_movemask_pd(reinterpret_cast<__m256d>(mask.lanes)));
