@@ -95,4 +95,16 @@ __device__ __forceinline__ T block_sum(T value, T* scratch) {
   return sum;
 }
 
+/// Sum of the values of the eight threads of a column of a block (32, 8), the same in all of them. Every thread of the
+/// block calls it. `scratch` is shared and may be used again at once.
+template <class T>
+__device__ __forceinline__ T column_sum(T value, T (&scratch)[8][33]) {
+  scratch[threadIdx.y][threadIdx.x] = value;
+  __syncthreads();
+  T sum = 0;
+  for (int i = 0; i < 8; ++i) sum += scratch[i][threadIdx.x];
+  __syncthreads();
+  return sum;
+}
+
 }  // namespace eosin::cuda

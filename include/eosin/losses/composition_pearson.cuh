@@ -31,14 +31,14 @@ __global__ void __launch_bounds__(256)
     sum += static_cast<double>(y(n, g));
     differs |= y(n, g) != y(0, g);
   }
-  const double mean = column_sum(sum, scratch) / static_cast<double>(rows > 0 ? rows : 1);
-  const bool varies = column_sum(differs ? 1 : 0, scratch) > 0;
+  const double mean = cuda::column_sum(sum, scratch) / static_cast<double>(rows > 0 ? rows : 1);
+  const bool varies = cuda::column_sum(differs ? 1.0 : 0.0, scratch) > 0;
   double squares = 0;
   for (Index n = threadIdx.y; n < rows; n += 8) {
     const double centred = static_cast<double>(y(n, g)) - mean;
     squares += centred * centred;
   }
-  squares = column_sum(squares, scratch);
+  squares = cuda::column_sum(squares, scratch);
   if (g >= y.cols()) return;
   const bool good = varies && squares > 0;
   const double scale = good ? 1 / std::sqrt(squares) : 0;

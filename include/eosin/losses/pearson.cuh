@@ -17,16 +17,6 @@ inline namespace EOSIN_ISA_NAMESPACE {
 
 namespace kernels {
 
-/// Sum of the values of the eight threads of a column, the same in all of them. Every thread of the block calls it.
-__device__ __forceinline__ double column_sum(double value, double (&scratch)[8][33]) {
-  scratch[threadIdx.y][threadIdx.x] = value;
-  __syncthreads();
-  double sum = 0;
-  for (int i = 0; i < 8; ++i) sum += scratch[i][threadIdx.x];
-  __syncthreads();
-  return sum;
-}
-
 /// Block (32, 8). `values` [blocks] receives the shares of the loss.
 template <class T>
 __global__ void __launch_bounds__(256)
@@ -47,9 +37,10 @@ __global__ void __launch_bounds__(256)
     vary_x |= x != prediction(0, g);
     vary_y |= y != target(0, g);
   }
-  const double mean_x = column_sum(sum_x, scratch) / count, mean_y = column_sum(sum_y, scratch) / count;
+  const double mean_x = cuda::column_sum(sum_x, scratch) / count, mean_y = cuda::column_sum(sum_y, scratch) / count;
   // Both before they are joined: every thread meets the barriers of both.
-  const double varying_x = column_sum(vary_x ? 1 : 0, scratch), varying_y = column_sum(vary_y ? 1 : 0, scratch);
+  const double varying_x = cuda::column_sum(vary_x ? 1.0 : 0.0, scratch),
+               varying_y = cuda::column_sum(vary_y ? 1.0 : 0.0, scratch);
   const bool varies = varying_x > 0 && varying_y > 0;
   double sxx = 0, syy = 0, sxy = 0;
   for (Index n = threadIdx.y; n < rows; n += 8) {
@@ -59,9 +50,9 @@ __global__ void __launch_bounds__(256)
     syy += yc * yc;
     sxy += xc * yc;
   }
-  sxx = column_sum(sxx, scratch);
-  syy = column_sum(syy, scratch);
-  sxy = column_sum(sxy, scratch);
+  sxx = cuda::column_sum(sxx, scratch);
+  syy = cuda::column_sum(syy, scratch);
+  sxy = cuda::column_sum(sxy, scratch);
   const double factor = -static_cast<double>(options.weight) / genes;
   const auto column = detail::pearson_column(varies, sxx, syy, sxy, options.eps, factor);
   if (options.gradient.data() != nullptr)

@@ -81,8 +81,7 @@ __global__ void __launch_bounds__(256)
     layer_norm_partial_sums(MatrixView<const T, Device> x, VectorView<const T, Device> mean,
                             VectorView<const T, Device> inverse_deviation, MatrixView<const T, Device> dy, Index run,
                             T* weight_partial, T* bias_partial) {
-  EOSIN_SHARED(T, weight_sums, [8][33]);
-  EOSIN_SHARED(T, bias_sums, [8][33]);
+  EOSIN_SHARED(T, scratch, [8][33]);
   const Index col = static_cast<Index>(blockIdx.x) * 32 + threadIdx.x;
   const Index begin = static_cast<Index>(blockIdx.y) * run;
   const Index end = begin + run < x.rows() ? begin + run : x.rows();
@@ -93,14 +92,9 @@ __global__ void __launch_bounds__(256)
       weight_sum = math::multiply_add(dy(row, col), h, weight_sum);
       bias_sum += dy(row, col);
     }
-  weight_sums[threadIdx.y][threadIdx.x] = weight_sum;
-  bias_sums[threadIdx.y][threadIdx.x] = bias_sum;
-  __syncthreads();
+  weight_sum = cuda::column_sum(weight_sum, scratch);
+  bias_sum = cuda::column_sum(bias_sum, scratch);
   if (threadIdx.y != 0 || col >= x.cols()) return;
-  for (int i = 1; i < 8; ++i) {
-    weight_sum += weight_sums[i][threadIdx.x];
-    bias_sum += bias_sums[i][threadIdx.x];
-  }
   const Index at = static_cast<Index>(blockIdx.y) * x.cols() + col;
   weight_partial[at] = weight_sum;
   bias_partial[at] = bias_sum;

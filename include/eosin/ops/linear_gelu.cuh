@@ -21,7 +21,7 @@ namespace kernels {
 template <class T>
 __global__ void __launch_bounds__(256)
     multiply_partial_sums(MatrixView<const T, Device> slope, MatrixView<T, Device> d, Index run, T* partial) {
-  EOSIN_SHARED(T, sums, [8][33]);
+  EOSIN_SHARED(T, scratch, [8][33]);
   const Index col = static_cast<Index>(blockIdx.x) * 32 + threadIdx.x;
   const Index begin = static_cast<Index>(blockIdx.y) * run;
   const Index end = begin + run < d.rows() ? begin + run : d.rows();
@@ -33,10 +33,8 @@ __global__ void __launch_bounds__(256)
       sum += product;
     }
   if (partial == nullptr) return;
-  sums[threadIdx.y][threadIdx.x] = sum;
-  __syncthreads();
+  sum = cuda::column_sum(sum, scratch);
   if (threadIdx.y != 0 || col >= d.cols()) return;
-  for (int i = 1; i < 8; ++i) sum += sums[i][threadIdx.x];
   partial[static_cast<Index>(blockIdx.y) * d.cols() + col] = sum;
 }
 

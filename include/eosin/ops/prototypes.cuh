@@ -81,8 +81,7 @@ template <class T>
 __global__ void __launch_bounds__(256)
     correct_modality_backward(MatrixView<const T, Device> mixed, const T* alpha, const T* beta,
                               MatrixView<T, Device> dv, Index run, T* alpha_partial, T* beta_partial) {
-  EOSIN_SHARED(T, alpha_sums, [8][33]);
-  EOSIN_SHARED(T, beta_sums, [8][33]);
+  EOSIN_SHARED(T, scratch, [8][33]);
   const Index g = static_cast<Index>(blockIdx.x) * 32 + threadIdx.x;
   const Index begin = static_cast<Index>(blockIdx.y) * run;
   const Index end = begin + run < dv.rows() ? begin + run : dv.rows();
@@ -97,14 +96,9 @@ __global__ void __launch_bounds__(256)
       dv(row, g) = through;
     }
   }
-  alpha_sums[threadIdx.y][threadIdx.x] = alpha_sum;
-  beta_sums[threadIdx.y][threadIdx.x] = beta_sum;
-  __syncthreads();
+  alpha_sum = cuda::column_sum(alpha_sum, scratch);
+  beta_sum = cuda::column_sum(beta_sum, scratch);
   if (threadIdx.y != 0 || g >= dv.cols()) return;
-  for (int i = 1; i < 8; ++i) {
-    alpha_sum += alpha_sums[i][threadIdx.x];
-    beta_sum += beta_sums[i][threadIdx.x];
-  }
   const Index at = static_cast<Index>(blockIdx.y) * dv.cols() + g;
   alpha_partial[at] = alpha_sum;
   beta_partial[at] = beta_sum;

@@ -19,17 +19,15 @@ namespace kernels {
 /// Block (32, 8): eight rows at a time of 32 columns, the run of rows blockIdx.y * run.
 template <class T>
 __global__ void __launch_bounds__(256) column_partial_sums(MatrixView<const T, Device> x, Index run, T* partial) {
-  EOSIN_SHARED(T, sums, [8][33]);
+  EOSIN_SHARED(T, scratch, [8][33]);
   const Index col = static_cast<Index>(blockIdx.x) * 32 + threadIdx.x;
   const Index begin = static_cast<Index>(blockIdx.y) * run;
   const Index end = begin + run < x.rows() ? begin + run : x.rows();
   T sum = 0;
   if (col < x.cols())
     for (Index row = begin + threadIdx.y; row < end; row += 8) sum += x(row, col);
-  sums[threadIdx.y][threadIdx.x] = sum;
-  __syncthreads();
+  sum = cuda::column_sum(sum, scratch);
   if (threadIdx.y != 0 || col >= x.cols()) return;
-  for (int i = 1; i < 8; ++i) sum += sums[i][threadIdx.x];
   partial[static_cast<Index>(blockIdx.y) * x.cols() + col] = sum;
 }
 
