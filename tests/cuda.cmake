@@ -3,9 +3,11 @@
 
 file(GLOB cuda_sources CONFIGURE_DEPENDS RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}" "cuda/*.cpp")
 
-# Layers made of what the other tests see: minutes under the thread sanitizer, most of one to compile.
+# Whole models, made of what the other tests see, and the NB GLM fitter, one large kernel: minutes to compile, and under
+# the thread sanitizer to run.
+set(cuda_models "cuda/(transformer|captured_step|densenet|glm_fit)")
 if(EOSIN_SANITIZE)
-  list(FILTER cuda_sources EXCLUDE REGEX "cuda/transformer")
+  list(FILTER cuda_sources EXCLUDE REGEX "${cuda_models}")
 endif()
 
 # ---- Emulated ---------------------------------------------------------------------------------------------------------
@@ -81,6 +83,21 @@ if(NOT CMAKE_CUDA_COMPILER)
   eosin_add_skipped_test("cuda" "not built without nvcc")
   return()
 endif()
+# Where no device is found the units are compiled all the same, for their warnings; those that would be minutes of work
+# are left out then.
+execute_process(COMMAND nvidia-smi -L OUTPUT_QUIET ERROR_QUIET RESULT_VARIABLE no_device)
+if(no_device)
+  set(device_found OFF)
+else()
+  set(device_found ON)
+endif()
+option(EOSIN_CUDA_MODELS "Compile by nvcc the tests of whole models and eosin_golden_check --cuda too (minutes)"
+       ${device_found})
+if(NOT EOSIN_CUDA_MODELS)
+  list(FILTER cuda_sources EXCLUDE REGEX "${cuda_models}")
+  eosin_add_skipped_test("cuda/device/models" "no CUDA device is found (EOSIN_CUDA_MODELS is OFF)")
+endif()
+
 # Machine code for Ampere and Hopper, and PTX for what comes later.
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
@@ -96,7 +113,7 @@ foreach(source IN LISTS cuda_sources)
 endforeach()
 file(CONFIGURE OUTPUT "${CMAKE_CURRENT_BINARY_DIR}/cuda/main.cu" CONTENT "#include \"cuda/device_main.hpp\"\n")
 add_executable(eosin_cuda_tests "${CMAKE_CURRENT_BINARY_DIR}/cuda/main.cu" ${cuda_units})
-target_include_directories(eosin_cuda_tests PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
+target_include_directories(eosin_cuda_tests PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/examples")
 target_link_libraries(eosin_cuda_tests PRIVATE eosin::cuda doctest::doctest)
 target_compile_options(eosin_cuda_tests PRIVATE -Xcompiler=-Wall,-Wextra -Werror=all-warnings)
 foreach(source IN LISTS cuda_sources)

@@ -35,6 +35,7 @@
 #include <eosin/ops/attention.hpp>
 #include <eosin/ops/batch_norm.hpp>
 #include <eosin/ops/block_product.hpp>
+#include <eosin/ops/blocks.hpp>
 #include <eosin/ops/convolution.hpp>
 #include <eosin/ops/dropout.hpp>
 #include <eosin/ops/elementwise.hpp>
@@ -44,6 +45,7 @@
 #include <eosin/ops/gemm.hpp>
 #include <eosin/ops/gemm_eigen.hpp>
 #include <eosin/ops/layer_norm.hpp>
+#include <eosin/ops/library_target.hpp>
 #include <eosin/ops/linear_gelu.hpp>
 #include <eosin/ops/negative_binomial.hpp>
 #include <eosin/ops/normalise_rows.hpp>
@@ -54,6 +56,7 @@
 #include <eosin/ops/reduce.hpp>
 #include <eosin/ops/sinusoidal_position.hpp>
 #include <eosin/ops/softmax.hpp>
+#include <eosin/ops/windows.hpp>
 
 #include <eosin/layers/adapter.hpp>
 #include <eosin/layers/batch_norm.hpp>
@@ -75,6 +78,7 @@
 #include <eosin/losses/composition.hpp>
 #include <eosin/losses/composition_pearson.hpp>
 #include <eosin/losses/info_nce.hpp>
+#include <eosin/losses/mean_squared_error.hpp>
 #include <eosin/losses/negative_binomial.hpp>
 #include <eosin/losses/pearson.hpp>
 #include <eosin/losses/prototype.hpp>
@@ -103,6 +107,7 @@
 #include <eosin/glm/gene_blocks.hpp>
 #include <eosin/glm/gene_counts.hpp>
 #include <eosin/glm/gene_solver.hpp>
+#include <eosin/glm/gene_structure.hpp>
 #include <eosin/glm/group_sums.hpp>
 #include <eosin/glm/log1p_forms.hpp>
 #include <eosin/glm/markers.hpp>
@@ -111,6 +116,7 @@
 #include <eosin/glm/naive_means.hpp>
 #include <eosin/glm/natural_spline.hpp>
 #include <eosin/glm/null_space.hpp>
+#include <eosin/glm/profile_maximum.hpp>
 #include <eosin/glm/prototypes.hpp>
 #include <eosin/glm/quasi_likelihood.hpp>
 #include <eosin/glm/root.hpp>

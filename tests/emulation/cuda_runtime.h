@@ -386,14 +386,28 @@ struct Event {
   std::chrono::steady_clock::time_point at;
 };
 
-/// Does the work, or notes it in the graph that the stream captures.
+/// Streams that this thread captures: it may neither allocate nor use the default stream meanwhile.
+inline int& captures() {
+  thread_local int count = 0;
+  return count;
+}
+
+/// Does the work, or notes it in the graph that the stream captures. False where CUDA would refuse it.
 template <class Work>
-void submit(Stream* stream, Work&& work) {
+bool submit(Stream* stream, Work&& work) {
   if (stream != nullptr && stream->capture != nullptr) {
     stream->capture->work.emplace_back(std::forward<Work>(work));
   } else {
+    if (stream == nullptr && captures() > 0) return false;
     work();
   }
+  return true;
+}
+
+/// A copy between host and device in a graph reads host memory whenever the graph runs. CUDA takes that; here it is a
+/// mistake, since nothing in the library keeps such memory.
+inline bool copy_is_captured(Stream* stream, cudaMemcpyKind kind) {
+  return stream != nullptr && stream->capture != nullptr && kind != cudaMemcpyDeviceToDevice;
 }
 
 inline bool copy_is_true(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
@@ -461,15 +475,18 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int devic
 
 template <class T>
 cudaError_t cudaMalloc(T** p, std::size_t bytes) {
+  if (emulation::captures() > 0) return cudaErrorStreamCaptureUnsupported;
   *p = static_cast<T*>(emulation::DeviceMemory::instance().allocate(bytes));
   return *p != nullptr ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 inline cudaError_t cudaFree(void* p) {
   if (p == nullptr) return cudaSuccess;
+  if (emulation::captures() > 0) return cudaErrorStreamCaptureUnsupported;
   return emulation::DeviceMemory::instance().release(p) ? cudaSuccess : cudaErrorInvalidValue;
 }
 template <class T>
 cudaError_t cudaMallocHost(T** p, std::size_t bytes) {
+  if (emulation::captures() > 0) return cudaErrorStreamCaptureUnsupported;
   *p = static_cast<T*>(std::malloc(std::max<std::size_t>(bytes, 1)));
   return *p != nullptr ? cudaSuccess : cudaErrorMemoryAllocation;
 }
@@ -481,8 +498,9 @@ inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes
                                    cudaStream_t stream = nullptr) {
   if (bytes == 0) return cudaSuccess;
   if (!emulation::copy_is_true(to, from, bytes, kind)) return cudaErrorInvalidValue;
-  emulation::submit(stream, [=] { std::memmove(to, from, bytes); });
-  return cudaSuccess;
+  if (emulation::copy_is_captured(stream, kind)) return cudaErrorStreamCaptureUnsupported;
+  return emulation::submit(stream, [=] { std::memmove(to, from, bytes); }) ? cudaSuccess
+                                                                          : cudaErrorStreamCaptureUnsupported;
 }
 inline cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
                                      std::size_t width, std::size_t height, cudaMemcpyKind kind,
@@ -490,17 +508,18 @@ inline cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void*
   if (width == 0 || height == 0) return cudaSuccess;
   if (to_pitch < width || from_pitch < width || !emulation::copy_is_true(to, from, width, kind))
     return cudaErrorInvalidValue;
-  emulation::submit(stream, [=] {
+  if (emulation::copy_is_captured(stream, kind)) return cudaErrorStreamCaptureUnsupported;
+  const bool done = emulation::submit(stream, [=] {
     for (std::size_t row = 0; row < height; ++row)
       std::memmove(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch, width);
   });
-  return cudaSuccess;
+  return done ? cudaSuccess : cudaErrorStreamCaptureUnsupported;
 }
 inline cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream = nullptr) {
   if (bytes == 0) return cudaSuccess;
   if (!emulation::DeviceMemory::instance().contains(p, bytes)) return cudaErrorInvalidValue;
-  emulation::submit(stream, [=] { std::memset(p, value, bytes); });
-  return cudaSuccess;
+  return emulation::submit(stream, [=] { std::memset(p, value, bytes); }) ? cudaSuccess
+                                                                          : cudaErrorStreamCaptureUnsupported;
 }
 
 inline cudaError_t cudaStreamCreate(cudaStream_t* stream) {
@@ -523,11 +542,13 @@ inline cudaError_t cudaDeviceSynchronize() {
 inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   if (stream == nullptr || stream->capture != nullptr) return cudaErrorStreamCaptureUnsupported;
   stream->capture = new emulation::Graph;
+  ++emulation::captures();
   return cudaSuccess;
 }
 inline cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   if (stream == nullptr || stream->capture == nullptr) return cudaErrorStreamCaptureUnsupported;
   *graph = std::exchange(stream->capture, nullptr);
+  --emulation::captures();
   return cudaSuccess;
 }
 inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long = 0) {

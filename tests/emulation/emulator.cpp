@@ -217,6 +217,11 @@ TEST_CASE("a captured graph does its work when it is launched, as often as it is
   REQUIRE(cudaStreamBeginCapture(context.stream(), cudaStreamCaptureModeThreadLocal) == cudaSuccess);
   context.launch("test", place_in_grid<float>, 2, 3, places.data());
   CHECK(cudaStreamSynchronize(context.stream()) == cudaErrorStreamCaptureUnsupported);
+  CHECK_THROWS_AS((Buffer<float, Device>(Index{8})), CudaError);
+  float host = 0;
+  CHECK(cudaMemcpyAsync(&host, places.data(), 4, cudaMemcpyDeviceToHost, context.stream()) ==
+        cudaErrorStreamCaptureUnsupported);
+  CHECK(cudaMemsetAsync(places.data(), 0, 4, nullptr) == cudaErrorStreamCaptureUnsupported);
   REQUIRE(cudaStreamEndCapture(context.stream(), &graph) == cudaSuccess);
   CHECK(on_host(context, places.view())[0] == 0);
   REQUIRE(cudaGraphInstantiate(&executable, graph) == cudaSuccess);

@@ -68,8 +68,8 @@ inline cpnn::ModelOptions cpnn_options(const nlohmann::json& config) {
 }
 
 /// The model of a case with its parameters loaded.
-template <class T>
-cpnn::Model<T> cpnn_model(const GoldenCase& golden, CpuContext& context) {
+template <class T, class C>
+cpnn::Model<T, typename C::space> cpnn_model(const GoldenCase& golden, C& context) {
   auto options = cpnn_options(golden.config);
   Matrix<double> prototypes, mask;
   if (golden.has("in/prototypes")) {
@@ -79,25 +79,35 @@ cpnn::Model<T> cpnn_model(const GoldenCase& golden, CpuContext& context) {
     options.prototypes = cpnn::Prototypes::scratch;
   }
   if (golden.config.at("mask").get<bool>()) mask = golden.matrix<double>("in/mask");
-  cpnn::Model<T> model(options, prototypes.view(), mask.view());
+  cpnn::Model<T, typename C::space> model(options, prototypes.view(), mask.view());
   model.parameters().allocate(context, 0);
-  load_segments<T>(golden, "param/", model.parameters(), model.parameters().values());
+  Vector<T> given(model.parameters().values().size());
+  load_segments<T>(golden, "param/", model.parameters(), given.view());
+  place_parameters(context, given, model.parameters().values());
   return model;
 }
 
 /// Ten optimiser steps on the same batch; `step` computes loss and gradient.
-template <class T, class Step>
-void check_trajectory(const GoldenCase& golden, Comparison& comparison, CpuContext& context, cpnn::Model<T>& model,
-                      Step&& step) {
+template <class T, class C, class Step>
+void check_trajectory(const GoldenCase& golden, Comparison& comparison, C& context,
+                      cpnn::Model<T, typename C::space>& model, Step&& step) {
   if (!golden.has("trajectory/loss")) return;
-  GoldenOptimizer<T> optimizer(golden.config.at("optimizer"), model.parameters());
+  GoldenOptimizer<T, typename C::space> optimizer(golden.config.at("optimizer"), model.parameters());
   std::vector<double> trajectory;
   for (Index t = 0; t < golden.at("trajectory/loss").size(); ++t) {
     trajectory.push_back(step().total);
     optimizer.step(context, model.parameters());
   }
   comparison.check("trajectory/loss", trajectory);
-  check_segments<T>(comparison, "step10/param/", model.parameters(), std::as_const(model).parameters().values());
+  const auto values = fetch(context, std::as_const(model).parameters().values());
+  check_segments<T>(comparison, "step10/param/", model.parameters(), std::as_const(values).view());
+}
+
+/// Compares the gradients of the parameters.
+template <class T, class C>
+void check_gradients(Comparison& comparison, C& context, const cpnn::Model<T, typename C::space>& model) {
+  const auto gradients = fetch(context, model.parameters().gradients());
+  check_segments<T>(comparison, "grad/param/", model.parameters(), gradients.view());
 }
 
 inline void check_losses(Comparison& comparison, const cpnn::Losses& losses) {

@@ -8,6 +8,7 @@
 #include <eosin/vision/image_batch.hpp>
 
 #include "support/golden.hpp"
+#include "support/place.hpp"
 
 #include <cmath>
 #include <string>
@@ -52,12 +53,14 @@ void fill_by_rule(const std::string& rule, const std::vector<Index>& shape, Inde
 
 /// Fills parameters and buffers of a network from a case. Every tensor of the rule that the network has must have its
 /// shape there, and the network may have none beyond them.
-template <class T>
-void load_network(const GoldenCase& golden, Parameters<T>& parameters, std::vector<layers::NamedBuffer<T>> buffers) {
-  const auto load = [&](const std::string& name, VectorView<T> values) {
-    const auto& tensor = golden.at("param/" + name);
-    if (tensor.size() != values.size()) throw Error(golden.name + ": " + name + " has another size");
-    for (Index i = 0; i < values.size(); ++i) values[i] = static_cast<T>(tensor.values[static_cast<std::size_t>(i)]);
+template <class T, class C>
+void load_network(const GoldenCase& golden, C& context, Parameters<T, typename C::space>& parameters,
+                  std::vector<layers::NamedBuffer<T, typename C::space>> buffers) {
+  using Space = typename C::space;
+  const auto load = [&](const std::string& name, VectorView<T, Space> values) {
+    if (golden.at("param/" + name).size() != values.size())
+      throw Error(golden.name + ": " + name + " has another size");
+    place_parameters(context, golden.vector<T>("param/" + name), values);
   };
   if (golden.config.value("parameters", "") != "weyl") {
     for (std::size_t s = 0; s < parameters.segments().size(); ++s)
@@ -73,7 +76,7 @@ void load_network(const GoldenCase& golden, Parameters<T>& parameters, std::vect
     const auto shape = entry[1].get<std::vector<Index>>();
     const auto rule = entry[2].get<std::string>();
     if (rule == "integer") continue;
-    VectorView<T> values;
+    VectorView<T, Space> values;
     if (parameters.contains(name)) {
       const auto id = parameters.find(name);
       if (parameters.segment(id).shape != shape) throw Error(golden.name + ": " + name + " has another shape");
@@ -86,7 +89,9 @@ void load_network(const GoldenCase& golden, Parameters<T>& parameters, std::vect
       Index size = 1;
       for (const Index extent : shape) size *= extent;
       if (size != values.size()) throw Error(golden.name + ": " + name + " has another size");
-      fill_by_rule(rule, shape, k, gain, values);
+      Vector<T> host(size);
+      fill_by_rule(rule, shape, k, gain, host.view());
+      place_parameters(context, host, values);
       ++met;
     }
     ++k;
@@ -120,35 +125,38 @@ std::vector<double> planes_of(const Matrix<T>& pixels, Index images) {
   return planes;
 }
 
-template <class T, class Network>
-void check_image_network(const GoldenCase& golden, Comparison& comparison, CpuContext& context, Network& network,
-                         Parameters<T>& parameters) {
+template <class T, class C, class Network>
+void check_image_network(const GoldenCase& golden, Comparison& comparison, C& context, Network& network,
+                         Parameters<T, typename C::space>& parameters) {
+  using Space = typename C::space;
   parameters.allocate(context, 0);
-  load_network<T>(golden, parameters, network.buffers());
+  load_network<T>(golden, context, parameters, network.buffers());
   network.set_mode(golden.config.at("training").get<bool>() ? layers::BatchNormMode::training
                                                             : layers::BatchNormMode::evaluation);
   const auto& tensor = golden.at("in/image");
-  const auto pixels = pixels_of<T>(tensor);
+  const auto pixels = place(context, pixels_of<T>(tensor));
   const auto upstream = golden.matrix<T>("in/upstream");
   const Index images = tensor.shape[0];
-  Matrix<T> features(images, network.channels()), d_pixels(pixels.rows(), pixels.cols());
+  Matrix<T, Space> y(images, network.channels()), dx(pixels.rows(), pixels.cols());
   typename Network::Cache cache;
-  network.forward(context, {pixels.view(), images, tensor.shape[2], tensor.shape[3]}, features.view(), cache);
-  network.backward(context, upstream, cache, layers::GradientMode::overwrite, d_pixels.view());
+  network.forward(context, {pixels.view(), images, tensor.shape[2], tensor.shape[3]}, y.view(), cache);
+  network.backward(context, place(context, upstream), cache, layers::GradientMode::overwrite, dx.view());
+  const auto features = fetch(context, y);
   double loss = 0;
   for (Index i = 0; i < features.size(); ++i)
     loss += static_cast<double>(features.data()[i]) * static_cast<double>(upstream.data()[i]);
   comparison.check("loss", loss);
   comparison.check("out/features", features);
-  for (const auto& buffer : network.buffers()) comparison.check("out/buffer/" + buffer.name, buffer.values);
-  comparison.check("grad/in/image", planes_of(d_pixels, images));
+  for (const auto& buffer : network.buffers())
+    comparison.check("out/buffer/" + buffer.name, fetch(context, buffer.values));
+  comparison.check("grad/in/image", planes_of(fetch(context, dx), images));
   for (std::size_t s = 0; s < parameters.segments().size(); ++s)
-    comparison.check("grad/param/" + parameters.segments()[s].name, parameters.gradient({s}));
+    comparison.check("grad/param/" + parameters.segments()[s].name, fetch(context, parameters.gradient({s})));
   if (golden.config.contains("norms_of")) {
     std::vector<double> norms;
     for (const auto& name : golden.config["norms_of"]) {
       double sum = 0;
-      const auto gradient = parameters.gradient(parameters.find(name.get<std::string>()));
+      const auto gradient = fetch(context, parameters.gradient(parameters.find(name.get<std::string>())));
       for (Index i = 0; i < gradient.size(); ++i)
         sum += static_cast<double>(gradient[i]) * static_cast<double>(gradient[i]);
       norms.push_back(std::sqrt(sum));

@@ -3,13 +3,16 @@
 // Runs the cases in the given folders (each with case.json and tensors.safetensors) through the library and compares
 // every tensor that the case names. One line per case; exit 0 if all are ok, 1 if any fails, 2 for wrong usage.
 //
-// Compiled with kernels it is the same program for what runs on a device: by nvcc for a real one (--cuda), or against
-// the emulation, which needs none (eosin_golden_check_emulated).
+// With --cuda it computes on the CUDA device, where it was built for one. Compiled against the emulation of a device,
+// which needs none, it is eosin_golden_check_emulated.
 
 #if defined(EOSIN_CUDA_EMULATION)
 #include "golden_check/device_components.hpp"
 #else
 #include "golden_check/components.hpp"
+#endif
+#if defined(EOSIN_GOLDEN_CHECK_CUDA)
+#include "golden_check/device.hpp"
 #endif
 
 #include <cstdio>
@@ -20,32 +23,51 @@
 
 namespace {
 
-/// Where this program computes.
+/// The components of the device, or of what stands for it; null where this program has none.
+const eosin::testing::ComponentTable* device_table() {
 #if defined(EOSIN_CUDA_EMULATION)
-constexpr bool on_device = true;
-const eosin::testing::ComponentTable& components() {
-  return eosin::testing::device_components();
-}
+  return &eosin::testing::device_components();
+#elif defined(EOSIN_GOLDEN_CHECK_CUDA)
+  return &eosin::testing::cuda_components();
 #else
-constexpr bool on_device = false;
-const eosin::testing::ComponentTable& components() {
-  return eosin::testing::processor_components();
-}
+  return nullptr;
 #endif
+}
+
+/// Whether there is a device to compute on.
+bool device_is_there() {
+#if defined(EOSIN_GOLDEN_CHECK_CUDA)
+  return eosin::testing::has_cuda_device();
+#else
+  return true;
+#endif
+}
+
+/// The components of the processor; null in the emulated program.
+const eosin::testing::ComponentTable* processor_table() {
+#if defined(EOSIN_CUDA_EMULATION)
+  return nullptr;
+#else
+  return &eosin::testing::processor_components();
+#endif
+}
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  bool single = false;
+  bool single = false, on_device = processor_table() == nullptr;
   std::vector<std::string> folders;
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--float") == 0) {
       single = true;
+    } else if (std::strcmp(argv[i], "--cuda") == 0) {
+      on_device = true;
     } else if (std::strcmp(argv[i], "--help") == 0) {
       std::printf(
-          "usage: eosin_golden_check [--float] DIR...\n"
+          "usage: eosin_golden_check [--float] [--cuda] DIR...\n"
           "Compares the library with the reference numbers in each DIR (case.json, tensors.safetensors).\n"
-          "  --float   compute in float, at tolerance x 2e5 unless the case gives its own (default: double)\n");
+          "  --float   compute in float, at tolerance x 2e5 unless the case gives its own (default: double)\n"
+          "  --cuda    compute on the CUDA device (default: on the processor)\n");
       return 0;
     } else if (argv[i][0] == '-') {
       std::fprintf(stderr, "eosin_golden_check: unknown option %s (see --help)\n", argv[i]);
@@ -55,8 +77,17 @@ int main(int argc, char** argv) {
     }
   }
   if (folders.empty()) {
-    std::fprintf(stderr, "usage: eosin_golden_check [--float] DIR...\n");
+    std::fprintf(stderr, "usage: eosin_golden_check [--float] [--cuda] DIR...\n");
     return 2;
+  }
+  const auto* components = on_device ? device_table() : processor_table();
+  if (components == nullptr) {
+    std::fprintf(stderr, "eosin_golden_check: --cuda needs a build with nvcc and -DEOSIN_CUDA_MODELS=ON\n");
+    return 2;
+  }
+  if (on_device && !device_is_there()) {
+    std::printf("SKIPPED: no CUDA device is found\n");
+    return 0;
   }
   int failed = 0;
   for (const auto& folder : folders) {
@@ -66,8 +97,8 @@ int main(int argc, char** argv) {
     try {
       const auto golden = eosin::testing::load_golden(folder);
       name = golden.component + "/" + golden.name;
-      const auto found = components().find(golden.component);
-      if (found == components().end()) {
+      const auto found = components->find(golden.component);
+      if (found == components->end()) {
         detail = on_device ? "this component does not run on a device" : "unknown component";
       } else {
         const auto check = single ? found->second.in_float : found->second.in_double;

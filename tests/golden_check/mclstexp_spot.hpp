@@ -45,42 +45,46 @@ inline mclstexp::ModelOptions mclstexp_options(const nlohmann::json& config) {
   return options;
 }
 
-template <class T>
+template <class T, class C = CpuContext>
 void check_mclstexp_spot(const GoldenCase& golden, Comparison& comparison) {
-  const auto expression = golden.matrix<T>("in/expression");
-  const auto features = golden.matrix<T>("in/image_features");
+  using Space = typename C::space;
+  C context = new_context<C>();
+  const auto expression = place(context, golden.matrix<T>("in/expression"));
+  const auto features = place(context, golden.matrix<T>("in/image_features"));
   const auto offsets = sentence_offsets(golden);
   const Index n = expression.rows();
-  Matrix<Index> positions(n, 2);
-  for (Index i = 0; i < positions.size(); ++i)
-    positions.data()[i] = static_cast<Index>(golden.at("in/position").values[static_cast<std::size_t>(i)]);
-  CpuContext context({.threads = 2});
-  mclstexp::Model<T> model(mclstexp_options(golden.config));
+  Matrix<Index> numbers(n, 2);
+  for (Index i = 0; i < numbers.size(); ++i)
+    numbers.data()[i] = static_cast<Index>(golden.at("in/position").values[static_cast<std::size_t>(i)]);
+  const auto positions = place(context, std::move(numbers));
+  mclstexp::Model<T, Space> model(mclstexp_options(golden.config));
   auto& parameters = model.parameters();
   parameters.allocate(context, 0);
   load_parameters(context, golden, parameters);
-  const mclstexp::Batch<T> batch{expression, std::as_const(positions).view(), offsets, features};
+  const mclstexp::Batch<T, Space> batch{expression.view(), positions.view(), offsets, features.view()};
 
-  Matrix<T> spots(n, model.options().projection), images(n, model.options().projection),
+  Matrix<T, Space> spots(n, model.options().projection), images(n, model.options().projection),
       d_expression(n, expression.cols()), d_features(n, features.cols());
   const double loss = model.step(context, batch, layers::GradientMode::overwrite,
                                  {spots.view(), images.view(), d_expression.view(), d_features.view()});
   comparison.check("loss", loss);
-  comparison.check("out/spot_embeddings", spots);
-  comparison.check("out/image_embeddings", images);
-  comparison.check("grad/in/expression", d_expression);
-  comparison.check("grad/in/image_features", d_features);
-  check_segments<T>(comparison, "grad/param/", parameters, std::as_const(parameters).gradients());
-  if (golden.has("grad/norms"))
-    comparison.check("grad/norms", norms_of<T>(golden, parameters, std::as_const(parameters).gradients()));
+  comparison.check("out/spot_embeddings", fetch(context, spots));
+  comparison.check("out/image_embeddings", fetch(context, images));
+  comparison.check("grad/in/expression", fetch(context, d_expression));
+  comparison.check("grad/in/image_features", fetch(context, d_features));
+  const auto compare = [&](const std::string& prefix, const std::string& norms, const Vector<T>& flat) {
+    check_segments<T>(comparison, prefix, parameters, flat.view());
+    if (golden.has(norms)) comparison.check(norms, norms_of<T>(golden, parameters, flat.view()));
+  };
+  compare("grad/param/", "grad/norms", fetch(context, std::as_const(parameters).gradients()));
   if (!golden.has("trajectory/loss")) return;
 
   const auto& adam = golden.config.at("optimizer");
-  optim::Adam<T> optimizer(parameters, {.beta1 = adam.at("beta1").get<double>(),
-                                        .beta2 = adam.at("beta2").get<double>(),
-                                        .eps = adam.at("eps").get<double>(),
-                                        .weight_decay = adam.at("weight_decay").get<double>(),
-                                        .decay = optim::WeightDecay::coupled});
+  optim::Adam<T, Space> optimizer(parameters, {.beta1 = adam.at("beta1").get<double>(),
+                                               .beta2 = adam.at("beta2").get<double>(),
+                                               .eps = adam.at("eps").get<double>(),
+                                               .weight_decay = adam.at("weight_decay").get<double>(),
+                                               .decay = optim::WeightDecay::coupled});
   std::vector<double> trajectory;
   const int steps = adam.at("steps").get<int>();
   for (int step = 0; step < steps; ++step) {
@@ -89,9 +93,7 @@ void check_mclstexp_spot(const GoldenCase& golden, Comparison& comparison) {
   }
   comparison.check("trajectory/loss", trajectory);
   const std::string prefix = "step" + std::to_string(steps) + "/";
-  check_segments<T>(comparison, prefix + "param/", parameters, std::as_const(parameters).values());
-  if (golden.has(prefix + "norms"))
-    comparison.check(prefix + "norms", norms_of<T>(golden, parameters, std::as_const(parameters).values()));
+  compare(prefix + "param/", prefix + "norms", fetch(context, std::as_const(parameters).values()));
 }
 
 }  // namespace eosin::testing

@@ -3,17 +3,19 @@
 #include <eosin/retrieval/neighbours.hpp>
 
 #include "support/golden.hpp"
+#include "support/place.hpp"
 
 #include <string>
 
 namespace eosin::testing {
 
-template <class T>
+template <class T, class C = CpuContext>
 void check_retrieval(const GoldenCase& golden, Comparison& comparison) {
-  CpuContext context({.threads = 2});
-  const auto keys = golden.matrix<T>("in/keys");
-  const auto queries = golden.matrix<T>("in/queries");
-  const auto expression = golden.matrix<T>("in/expression");
+  using Space = typename C::space;
+  C context = new_context<C>();
+  const auto keys = place(context, golden.matrix<T>("in/keys"));
+  const auto queries = place(context, golden.matrix<T>("in/queries"));
+  const auto expression = place(context, golden.matrix<T>("in/expression"));
   retrieval::RetrievalOptions options;
   options.k = golden.config.at("k").get<Index>();
   options.distance =
@@ -21,23 +23,30 @@ void check_retrieval(const GoldenCase& golden, Comparison& comparison) {
   options.weighting = golden.config.at("weighting").get<std::string>() == "uniform"
                           ? retrieval::Weighting::uniform
                           : retrieval::Weighting::inverse_square;
+  const auto find = [&] {
+    if constexpr (std::is_same_v<Space, Host>) {
+      return retrieval::find_neighbours<T>(context, keys, queries, options);
+    } else {
+      return retrieval::find_neighbours(context, keys.view(), queries.view(), options);
+    }
+  };
   if (golden.config.value("expect_error", false)) {
     try {
-      retrieval::find_neighbours<T>(context, keys, queries, options);
+      static_cast<void>(find());
       comparison.fail("no error was raised");
     } catch (const ValueError&) {
       // what is asked for
     }
     return;
   }
-  const auto found = retrieval::find_neighbours<T>(context, keys, queries, options);
-  Matrix<T> prediction(queries.rows(), expression.cols());
-  retrieval::weighted_expression<T>(context, expression, found.indices, found.weights, prediction);
-  comparison.check("out/indices", found.indices);
-  comparison.check("out/similarity", found.similarity);
-  comparison.check("out/distance", found.distance);
-  comparison.check("out/weights", found.weights);
-  comparison.check("out/prediction", prediction);
+  const auto found = find();
+  Matrix<T, Space> prediction(queries.rows(), expression.cols());
+  retrieval::weighted_expression<T>(context, expression, found.indices.view(), found.weights, prediction.view());
+  comparison.check("out/indices", fetch(context, found.indices));
+  comparison.check("out/similarity", fetch(context, found.similarity));
+  comparison.check("out/distance", fetch(context, found.distance));
+  comparison.check("out/weights", fetch(context, found.weights));
+  comparison.check("out/prediction", fetch(context, prediction));
 }
 
 }  // namespace eosin::testing

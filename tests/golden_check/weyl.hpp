@@ -72,8 +72,9 @@ void load_parameters(C& context, const GoldenCase& golden, Parameters<T, typenam
 }
 
 /// L2 norms of the tensors of `config.norms_of` within a buffer laid out as `parameters`.
-template <class T>
-std::vector<double> norms_of(const GoldenCase& golden, const Parameters<T>& parameters, VectorView<const T> flat) {
+template <class T, class Space>
+std::vector<double> norms_of(const GoldenCase& golden, const Parameters<T, Space>& parameters,
+                             VectorView<const T> flat) {
   std::vector<double> norms;
   for (const auto& name : golden.config.at("norms_of")) {
     const Segment& segment = parameters.segment(parameters.find(name.get<std::string>()));

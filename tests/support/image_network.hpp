@@ -15,7 +15,7 @@
 namespace eosin::testing {
 
 /// A network of float or double with a batch of images.
-template <class T, template <class> class Network, class Options>
+template <class T, template <class...> class Network, class Options>
 struct NetworkFixture {
   CpuContext context;
   Parameters<T> parameters;

@@ -73,6 +73,13 @@ class CpuContext {
   Workspace workspace_;
 };
 
+/// All elements become zero.
+template <class T>
+void zero(CpuContext&, VectorView<T> out) {
+  require_value(out.contiguous() || out.size() <= 1, "zero", "the elements of out are not contiguous");
+  std::fill(out.data(), out.data() + out.size(), T(0));
+}
+
 /// What layers and losses ask of a context; operations are overloaded on the concrete type.
 template <class C>
 concept Context = requires(C& context) {
@@ -80,5 +87,16 @@ concept Context = requires(C& context) {
   context.workspace();
   context.math_mode();
 };
+
+/// The value of a loss into slot[0], where the context computes: what loss() returns on the processor, what loss(slot)
+/// queues on a device. So a model that runs on both writes its call once, with `auto... slot` as last argument.
+template <Context C, class F>
+void store_value(C&, VectorView<double, typename C::space> slot, F&& loss) {
+  if constexpr (std::is_same_v<typename C::space, Host>) {
+    slot[0] = loss();
+  } else {
+    loss(slot);
+  }
+}
 
 }  // namespace eosin

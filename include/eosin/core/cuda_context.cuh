@@ -138,6 +138,23 @@ void for_each_element(CudaContext& context, const char* name, Index count, const
   context.launch(name, kernels::for_each_element<F>, cuda::blocks_for(count, 256), 256, count, f);
 }
 
+namespace kernels {
+
+/// One thread: a value that comes with the launch, into memory.
+template <class T>
+__global__ void set_value(T value, T* out) {
+  *out = value;
+}
+
+}  // namespace kernels
+
+/// out[0] = value, queued, without a copy from host memory that would have to stay as it is until then.
+template <class T>
+void set_on_device(CudaContext& context, const T& value, VectorView<T, Device> out) {
+  require_size("set_on_device", "out", "elements", out.size(), 1);
+  context.launch("set_on_device", kernels::set_value<T>, 1, 1, value, out.data());
+}
+
 // ---- Copies between host and device
 // -----------------------------------------------------------------------------------
 

@@ -136,6 +136,10 @@ class Parameters {
   MatrixView<T, Space> gradient_matrix(SegmentId id) { return shaped(gradients_, id); }
 
   void zero_gradients() requires std::is_same_v<Space, Host> { gradients_.fill(T(0)); }
+  template <Context C>
+  void zero_gradients(C& context) {
+    zero(context, gradients());
+  }
 
  private:
   /// Far beyond any memory, and small enough that sizes in bytes and sums of them fit an Index.

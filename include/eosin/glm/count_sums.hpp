@@ -25,9 +25,38 @@ namespace detail {
 
 /// log(y!) for y >= 0, by Stirling's formula with its remainder.
 template <class V>
-EOSIN_ALWAYS_INLINE inline V log_factorial(V y) {
+EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE V log_factorial(V y) {
   const V z = y + V(1.0);
   return (z - V(0.5)) * math::log(z) - z + V(0.91893853320467274178) + math::stirling_from_one(z).remainder;
+}
+
+/// Euler-Maclaurin for sum_{j < b} log(1 + phi j), up to a constant.
+template <class Value>
+EOSIN_HOST_DEVICE inline Value log_terms(Value b, double phi) {
+  const Value x = Value(phi) * b;
+  const Value q = Value(phi) / (Value(1.0) + x), q2 = q * q;
+  return b * log1p_integral_ratio(x) - Value(0.5) * math::log1p(x) +
+         q * (Value(1.0 / 12.0) - q2 * (Value(1.0 / 360.0) - q2 * Value(1.0 / 1260.0)));
+}
+
+template <class Value>
+struct RatioTerms {
+  Value first, second;
+};
+/// The same for sum_{j < b} j / (1 + phi j) and sum_{j < b} j^2 / (1 + phi j)^2, the latter to some digits only.
+template <class Value>
+EOSIN_HOST_DEVICE inline RatioTerms<Value> ratio_terms(Value b, double phi) {
+  const Value x = Value(phi) * b;
+  const Value r = Value(1.0) / (Value(1.0) + x);
+  const Value q = Value(phi) * r, q2 = q * q;
+  const Value defect = log1p_defect(x);
+  const Value first = b * b * defect - Value(0.5) * b * r +
+                      r * r * (Value(1.0 / 12.0) - q2 * (Value(1.0 / 120.0) - q2 * Value(1.0 / 252.0)));
+  // int u^2 / (1 + phi u)^2 du = b^3 [x / (1 + x) + x - 2 log(1 + x)] / x^3; series x (1/3 - x/2 ...) near 0.
+  const Value near = Value(1.0 / 3.0) - x * (Value(0.5) - x * (Value(0.6) - x * Value(2.0 / 3.0)));
+  const Value far = (Value(2.0) * defect - r) / x;
+  const Value second = b * b * b * math::select(x < Value(1e-3), near, far) - Value(0.5) * b * b * r * r;
+  return {first, second};
 }
 
 }  // namespace detail
@@ -77,8 +106,8 @@ class CountSums {
   double log_rising(double phi) const {
     double sum = over_small([&](V j, V n) { return n * math::log1p(V(phi) * j); });
     if (!large_count_.empty()) {
-      const double at_split = log_terms(static_cast<double>(split), phi);
-      sum += over_large([&](V y, V times) { return times * (log_terms(y, phi) - V(at_split)); });
+      const double at_split = detail::log_terms(static_cast<double>(split), phi);
+      sum += over_large([&](V y, V times) { return times * (detail::log_terms(y, phi) - V(at_split)); });
     }
     return sum;
   }
@@ -96,10 +125,10 @@ class CountSums {
         },
         second);
     if (!large_count_.empty()) {
-      const auto at_split = ratio_terms(static_cast<double>(split), phi);
+      const auto at_split = detail::ratio_terms(static_cast<double>(split), phi);
       first += over_large(
           [&](V y, V times) {
-            const auto terms = ratio_terms(y, phi);
+            const auto terms = detail::ratio_terms(y, phi);
             return Pair{times * (terms.first - V(at_split.first)), times * (terms.second - V(at_split.second))};
           },
           second);
@@ -119,15 +148,22 @@ class CountSums {
     return sum.total() + over_large([&](V y, V times) { return times * f(y); });
   }
 
+  /// Counts above it are kept one by one.
+  static constexpr std::size_t split = 64;
+  /// By j = 0 .. split: the number of counts above j, for j <= last_above(), and of those equal to j, for j <=
+  /// last_equal().
+  const std::array<double, split + 1>& above() const { return above_; }
+  const std::array<double, split + 1>& equal() const { return equal_; }
+  Index last_above() const { return last_; }
+  Index last_equal() const { return largest_small_; }
+  /// The distinct counts beyond, and how many there are of each.
+  const std::vector<double>& large_counts() const { return large_count_; }
+  const std::vector<double>& large_times() const { return large_times_; }
+
  private:
   using V = math::Pack<double>;
-  static constexpr std::size_t split = 64;
   struct Pair {
     V first, second;
-  };
-  template <class Value>
-  struct Terms {
-    Value first, second;
   };
 
   static const std::array<double, split + 1>& numbers() {
@@ -176,31 +212,6 @@ class CountSums {
     });
     second += other.total();
     return sum.total();
-  }
-
-  /// Euler-Maclaurin for sum_{j < b} log(1 + phi j), up to a constant.
-  template <class Value>
-  static Value log_terms(Value b, double phi) {
-    const Value x = Value(phi) * b;
-    const Value q = Value(phi) / (Value(1.0) + x), q2 = q * q;
-    return b * detail::log1p_integral_ratio(x) - Value(0.5) * math::log1p(x) +
-           q * (Value(1.0 / 12.0) - q2 * (Value(1.0 / 360.0) - q2 * Value(1.0 / 1260.0)));
-  }
-
-  /// The same for sum_{j < b} j / (1 + phi j) and sum_{j < b} j^2 / (1 + phi j)^2, the latter to some digits only.
-  template <class Value>
-  static Terms<Value> ratio_terms(Value b, double phi) {
-    const Value x = Value(phi) * b;
-    const Value r = Value(1.0) / (Value(1.0) + x);
-    const Value q = Value(phi) * r, q2 = q * q;
-    const Value defect = detail::log1p_defect(x);
-    const Value first = b * b * defect - Value(0.5) * b * r +
-                        r * r * (Value(1.0 / 12.0) - q2 * (Value(1.0 / 120.0) - q2 * Value(1.0 / 252.0)));
-    // int u^2 / (1 + phi u)^2 du = b^3 [x / (1 + x) + x - 2 log(1 + x)] / x^3; series x (1/3 - x/2 ...) near 0.
-    const Value near = Value(1.0 / 3.0) - x * (Value(0.5) - x * (Value(0.6) - x * Value(2.0 / 3.0)));
-    const Value far = (Value(2.0) * defect - r) / x;
-    const Value second = b * b * b * math::select(x < Value(1e-3), near, far) - Value(0.5) * b * b * r * r;
-    return {first, second};
   }
 
   std::array<double, split + 1> above_{}, equal_{};

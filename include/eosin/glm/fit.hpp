@@ -213,7 +213,7 @@ inline void check_dispersion(const Dispersion& choice, Index genes) {
 }
 
 /// Dispersion of the gene that `solver` holds.
-inline GeneSolver::DispersionEstimate estimate_dispersion(GeneSolver& solver, const Dispersion& choice, Index gene) {
+inline DispersionEstimate estimate_dispersion(GeneSolver& solver, const Dispersion& choice, Index gene) {
   if (const auto* fixed = std::get_if<Fixed>(&choice)) {
     const auto* one = std::get_if<double>(&fixed->value);
     return {one != nullptr ? *one : std::get<std::vector<double>>(fixed->value)[static_cast<std::size_t>(gene)],
@@ -298,24 +298,24 @@ void for_each_gene(CpuContext& context, Source& source, const CellGroups& groups
   }
 }
 
+/// Checks the arguments, groups the cells, and makes room for the results of all genes.
 template <class Source>
-FitResults fit_source(CpuContext& context, Source& counts, const Design& design, const FitOptions& options) {
+CellGroups prepare_fit(CpuContext& context, Source& counts, const Design& design, const FitOptions& options,
+                       FitResults& results) {
   require_size("fit", "design", "cells", design.cells(), counts.cells(), "cells of counts");
   require_value(options.max_iterations > 0, "fit", "max_iterations is not positive");
   require_value(options.block_genes > 0, "fit", "block_genes is not positive");
   const Index genes = counts.genes();
   check_dispersion(options.dispersion, genes);
 
-  FitResults results;
   results.size_factors = size_factors(context, counts, options.size_factors);
-  const CellGroups groups(design, results.size_factors.view());
+  CellGroups groups(design, results.size_factors.view());
   if constexpr (ColumnSource<Source>) {
     counts.scan(context);
     for (Index cell = 0; cell < groups.cells(); ++cell)
       if (groups.group_of(cell) == CellGroups::without_depth && counts.totals()[cell] > 0.0)
         refuse_count_without_depth(cell, counts.gene_of(cell));
   }
-  const GroupSums sums(context, groups);
   results.batch_weights = resolve_batch_weights(options.batch_weights, groups);
   results.level_weights = level_weights(results.batch_weights, groups);
   results.cells_used = groups.used();
@@ -335,6 +335,21 @@ FitResults fit_source(CpuContext& context, Source& counts, const Design& design,
   results.iterations.resize(static_cast<std::size_t>(genes));
   results.status.resize(static_cast<std::size_t>(genes));
   results.dispersion_status.resize(static_cast<std::size_t>(genes));
+  return groups;
+}
+
+/// Values by column to those of batches and of covariates.
+inline void store_columns(const Vector<double>& all, VectorView<double> of_batches, VectorView<double> of_covariates) {
+  std::copy(all.begin(), all.begin() + of_batches.size(), of_batches.data());
+  std::copy(all.begin() + of_batches.size(), all.end(), of_covariates.data());
+}
+
+template <class Source>
+FitResults fit_source(CpuContext& context, Source& counts, const Design& design, const FitOptions& options) {
+  FitResults results;
+  const CellGroups groups = prepare_fit(context, counts, design, options, results);
+  const GroupSums sums(context, groups);
+  const Index genes = counts.genes(), types = groups.types(), columns = groups.columns();
 
   struct Worker {
     GeneSolver solver;
@@ -344,10 +359,6 @@ FitResults fit_source(CpuContext& context, Source& counts, const Design& design,
   for (int w = 0; w < context.threads(); ++w)
     workers.push_back({GeneSolver(groups, sums, options.max_iterations), Vector<double>(columns)});
 
-  const auto store_columns = [&](Vector<double>& all, VectorView<double> of_batches, VectorView<double> of_covariates) {
-    std::copy(all.begin(), all.begin() + batches, of_batches.data());
-    std::copy(all.begin() + batches, all.end(), of_covariates.data());
-  };
   const bool needs_variances = options.standard_errors || options.inspect;
   const auto finish_gene = [&](Worker& worker, Index gene, double phi) {
     GeneSolver& solver = worker.solver;
@@ -461,3 +472,7 @@ requires(!GeneBlockSource<const Counts&> && !GeneBlockSource<Counts>) FitResults
 }
 
 }  // namespace eosin::glm
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/glm/fit.cuh>
+#endif

@@ -30,14 +30,12 @@
 
 #include <eosin/core/buffer.hpp>
 #include <eosin/glm/arrow_factor.hpp>
-#include <eosin/glm/components.hpp>
 #include <eosin/glm/count_sums.hpp>
 #include <eosin/glm/gene_counts.hpp>
+#include <eosin/glm/gene_structure.hpp>
 #include <eosin/glm/group_sums.hpp>
 #include <eosin/glm/log1p_forms.hpp>
-#include <eosin/glm/null_space.hpp>
-#include <eosin/glm/separation.hpp>
-#include <eosin/glm/root.hpp>
+#include <eosin/glm/profile_maximum.hpp>
 #include <eosin/math/exponential.hpp>
 
 #include <algorithm>
@@ -50,36 +48,13 @@
 
 namespace eosin::glm {
 
-/// How the fit of a gene ended. Where several hold, the one listed first.
-enum class FitStatus {
-  no_counts,        ///< no cell has a count: every type's coefficient is -inf
-  iteration_limit,  ///< not converged
-  separated,        ///< beyond types and levels without counts, the fitted mean of a further group is 0
-  disconnected,     ///< the gene's counts do not link all its types and levels; some coefficients are not estimable
-  converged         ///< all is finite but the -inf of types and levels without counts
-};
-
-/// How the dispersion came about.
-enum class DispersionStatus {
-  given,
-  maximum,      ///< the derivative vanishes there
-  zero,         ///< on the boundary: the likelihood falls from 0 on
-  upper_limit,  ///< still rising at the largest dispersion allowed
-  none,         ///< no counts to estimate it from; 0 is reported
-  shrunken      ///< moved towards those of the other genes
-};
-
 namespace detail {
-
-inline constexpr double infinity = std::numeric_limits<double>::infinity();
-/// Stands for "not estimable" in results.
-inline constexpr double not_estimable = std::numeric_limits<double>::quiet_NaN();
 
 /// 1 / q for normal q > 0 with 1/q normal, to 1.5 ulp: the processor's 14-bit estimate and two Newton steps where it
 /// has one, three times as fast as the division.
 EOSIN_ALWAYS_INLINE inline math::Pack<double> reciprocal(math::Pack<double> q) {
   using V = math::Pack<double>;
-#if defined(__AVX512F__)
+#if defined(EOSIN_PACK_AVX512)
   V r(_mm512_maskz_rcp14_pd(0xFF, q.lanes));
   r = math::multiply_add(r, math::multiply_add(-q, r, V(1.0)), r);
   return math::multiply_add(r, math::multiply_add(-q, r, V(1.0)), r);
@@ -91,24 +66,15 @@ EOSIN_ALWAYS_INLINE inline math::Pack<double> reciprocal(math::Pack<double> q) {
 }  // namespace detail
 
 /// Fits one gene after the other; scratch is kept from gene to gene. One object per thread.
-class GeneSolver {
+class GeneSolver : public GeneStructure {
  public:
   /// Both arguments must outlive the object.
   GeneSolver(const CellGroups& groups, const GroupSums& sums, int max_iterations)
-      : groups_(&groups), sums_(&sums), max_iterations_(max_iterations) {
+      : GeneStructure(groups, sums), max_iterations_(max_iterations) {
     const auto g = static_cast<std::size_t>(groups.groups());
-    const auto t = static_cast<std::size_t>(groups.types());
-    const auto c = static_cast<std::size_t>(groups.columns());
     begin_.resize(g + 1);
-    total_.resize(g);
     weighted_.resize(g);
     squared_.resize(g);
-    type_total_.resize(t);
-    type_number_.resize(t);
-    column_total_.resize(c);
-    slots_.resize(c);
-    not_estimable_type_.resize(t);
-    not_estimable_column_.resize(c);
     const Index room = padded(groups.groups());
     for (Buffer<double>* array : {&eta_,
                                   &mean_,
@@ -126,7 +92,6 @@ class GeneSolver {
                                   &expected_,
                                   &pull_,
                                   &leverage_,
-                                  &sum1_,
                                   &sum2_,
                                   &sum3_,
                                   &still_,
@@ -136,17 +101,16 @@ class GeneSolver {
                                   &step_eta_,
                                   &follow_eta_})
       *array = Buffer<double>(room);
-    for (Buffer<double>* array : {&beta_, &kept_beta_, &type_step_, &type_follow_, &type_part_})
-      *array = Buffer<double>(groups.types());
-    for (Buffer<double>* array :
-         {&gamma_, &kept_gamma_, &column_step_, &column_follow_, &column_part_, &shares_, &scratch_columns_})
+    for (Buffer<double>* array : {&kept_beta_, &type_step_, &type_follow_}) *array = Buffer<double>(groups.types());
+    for (Buffer<double>* array : {&kept_gamma_, &column_follow_, &shares_, &scratch_columns_})
       *array = Buffer<double>(groups.columns());
   }
 
   /// Takes a gene: its counts at the cells that take part, by position.
   void load(std::span<const CellCount> counts) {
     read(counts);
-    find_active();
+    find_structure();
+    take_active();
     make_chunks();
     factor_.reset(active_type_, active_column_, groups_->factors(), slots_, free_);
     iterations_ = 0;
@@ -159,7 +123,6 @@ class GeneSolver {
   }
   /// Evaluations of likelihood derivatives since load(), those at dispersion 0 (which read no counts) included.
   int iterations() const { return iterations_; }
-  double total() const { return gene_total_; }
 
   /// Maximises over the coefficients at dispersion phi >= 0, from where they are. No counts: does nothing. The
   /// observed information at the solution is left factored.
@@ -172,62 +135,14 @@ class GeneSolver {
     return profile(phi, cox_reid_factor).score;
   }
 
-  struct DispersionEstimate {
-    double phi = 0.0;
-    DispersionStatus status = DispersionStatus::none;
-    /// Minus the second derivative of the adjusted profile log-likelihood in log phi at the estimate: its precision.
-    /// 0 where the estimate is 0 or there are no counts.
-    double precision = 0.0;
-  };
-
   /// The dispersion that maximises the profile likelihood, adjusted by Cox and Reid's term where the factor is not 0.
-  /// Where the derivative at 0 is negative, maxima at larger dispersions are looked for and the better end is taken.
   /// The coefficients follow and are left near those of the estimate.
   DispersionEstimate maximise_dispersion(double cox_reid_factor, double largest) {
-    if (status_ == FitStatus::no_counts) return {};
-    // The score is corrected to second order, so that a coarse solution shows a clear rise; a fall is looked at again.
-    solve_to(0.0, 0.1);
-    Profile zero = profile(0.0, cox_reid_factor);
-    if (!(zero.score > 0.0)) {
-      solve_to(0.0, 1e-5);
-      zero = profile(0.0, cox_reid_factor);
-    }
-    const double at_zero = zero.score;
-    const double upper = std::log(largest);
-    const double start = std::log(std::clamp(moment_dispersion(), 1e-4, 0.5 * largest));
-    if (at_zero > 0.0) {
-      DispersionEstimate result;
-      if (climb(start, upper, cox_reid_factor, false, zero.adjustment, result)) return result;
-      return search_dispersion(at_zero, start, largest, cox_reid_factor);
-    }
-    // Is there a rising branch beyond? Coarse solutions do: the score is corrected to second order.
-    remember();
-    for (const double probe : {0.03, 1.0, 30.0}) {
-      if (probe >= largest) break;
-      solve_to(probe, 0.05);
-      if (!(profile(probe, cox_reid_factor).score > 0.0)) continue;
-      const auto result = search_dispersion(at_zero, start, largest, cox_reid_factor);
-      if (result.status != DispersionStatus::zero) return result;
-      break;
-    }
-    recall();
-    converged_ = true;
-    return {0.0, DispersionStatus::zero, 0.0};
+    return ProfileMaximum<GeneSolver>(*this).maximise(cox_reid_factor, largest);
   }
-
-  /// The one-pass form: the coefficients are fitted at the moment estimate of the dispersion (made from the Poisson
-  /// fit), then the dispersion maximises l - (c/2) log det X'WX with all means fixed.
+  /// The one-pass form: all means fixed at those of the moment estimate of the dispersion.
   DispersionEstimate maximise_dispersion_plugin(double cox_reid_factor, double largest) {
-    if (status_ == FitStatus::no_counts) return {};
-    solve_to(0.0, 1e-5);
-    const double moment = std::clamp(moment_dispersion(), 0.0, 0.5 * largest);
-    solve(moment);
-    const Profile zero = plugin(0.0, cox_reid_factor);
-    if (!(zero.score > 0.0)) return {0.0, DispersionStatus::zero, 0.0};
-    const double start = std::log(std::max(moment, 1e-4)), upper = std::log(largest);
-    DispersionEstimate result;
-    if (!climb(start, upper, cox_reid_factor, true, zero.adjustment, result)) converged_ = false;
-    return result;
+    return ProfileMaximum<GeneSolver>(*this).maximise_plugin(cox_reid_factor, largest);
   }
 
   /// Log-likelihood at the present coefficients, evaluated last at phi.
@@ -275,24 +190,6 @@ class GeneSolver {
                        ? std::sqrt(factor_.variance_of_column(c))
                        : detail::not_estimable;
   }
-  /// The coefficient is a finite number.
-  bool estimable_type(Index type) const { return type_total_[at(type)] > 0.0 && !not_estimable_type_[at(type)]; }
-  bool estimable_column(Index column) const {
-    return column_total_[at(column)] > 0.0 && !not_estimable_column_[at(column)];
-  }
-  /// -inf without counts, NaN where not estimable.
-  double type_coefficient(Index type) const {
-    return type_total_[at(type)] == 0.0    ? -detail::infinity
-           : not_estimable_type_[at(type)] ? detail::not_estimable
-                                           : beta_[type];
-  }
-  /// The same; a gene without counts has no columns to tell apart, and all are 0.
-  double column_coefficient(Index column) const {
-    return status_ == FitStatus::no_counts     ? 0.0
-           : column_total_[at(column)] == 0.0  ? -detail::infinity
-           : not_estimable_column_[at(column)] ? detail::not_estimable
-                                               : gamma_[column];
-  }
   /// Variance of sum_t c_t beta_t + sum_c p_c gamma_c over estimable coefficients, after prepare_standard_errors().
   double variance(std::span<const double> types, std::span<const double> columns) {
     std::fill(type_part_.begin(), type_part_.end(), 0.0);
@@ -316,49 +213,21 @@ class GeneSolver {
   struct LogPrototype {
     double value, standard_error;
   };
-  /// beta_t + sum_f log sum_c weights[c] exp(gamma_c), c over the levels of factor f, weights of sum 1 per factor: -inf
-  /// for a type without counts, NaN where a level with weight is not linked to the type. The standard error (delta
-  /// method) needs prepare_standard_errors().
+  /// GeneStructure::log_prototype with its standard error (delta method), which needs prepare_standard_errors().
   LogPrototype log_prototype(Index type, VectorView<const double> weights, bool with_error) {
-    if (type_total_[at(type)] == 0.0) return {-detail::infinity, detail::not_estimable};
-    if (!linked(type, weights)) return {detail::not_estimable, detail::not_estimable};
-    double value = beta_[type];
-    for (Index f = 0; f < groups_->factors(); ++f) {
-      const Index from = groups_->column_begin(f), to = groups_->column_begin(f + 1);
-      double largest = -detail::infinity;
-      for (Index c = from; c < to; ++c) {
-        shares_[c] = 0.0;
-        if (counted(type, c, weights)) largest = std::max(largest, gamma_[c]);
-      }
-      if (largest == -detail::infinity) return {-detail::infinity, detail::not_estimable};
-      double sum = 0.0;
-      for (Index c = from; c < to; ++c)
-        if (counted(type, c, weights)) sum += shares_[c] = weights[c] * std::exp(gamma_[c] - largest);
-      for (Index c = from; c < to; ++c) shares_[c] /= sum;
-      value += largest + std::log(sum);
-    }
-    return {value,
-            with_error ? std::sqrt(factor_.variance(type_number_[at(type)], shares_.data())) : detail::not_estimable};
+    const double value = GeneStructure::log_prototype(type, weights, shares_.data());
+    return {value, with_error && std::isfinite(value)
+                       ? std::sqrt(factor_.variance(type_number_[at(type)], shares_.data()))
+                       : detail::not_estimable};
   }
 
  private:
+  friend class ProfileMaximum<GeneSolver>;
   using V = math::Pack<double>;
 
   static constexpr double full_step = 0.7;
   static constexpr double last_step = 1e-9;  // of a linear predictor; the information is then exact to as much
-  static constexpr double smallest_log_dispersion = -32.0;
-  static constexpr double root_tolerance = 1e-10;
-  static constexpr Index chunk = 16;  // nonzeros
-
-  struct Profile {
-    double score;       ///< total derivative in phi
-    double curvature;   ///< second derivative in phi of the profile likelihood, without Cox and Reid's term
-    double adjustment;  ///< derivative of Cox and Reid's term
-    double largest;     ///< change of a linear predictor in the Newton step
-  };
-
-  static std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-  static Index padded(Index n) { return (n + V::size - 1) / V::size * V::size; }
+  static constexpr Index chunk = 16;         // nonzeros
 
   /// Counts and size factors by group, their sums.
   void read(std::span<const CellCount> counts) {
@@ -367,13 +236,10 @@ class GeneSolver {
       y_ = Buffer<double>(n + n / 2);
       depth_ = Buffer<double>(n + n / 2);
     }
-    std::fill(type_total_.begin(), type_total_.end(), 0.0);
-    std::fill(column_total_.begin(), column_total_.end(), 0.0);
     const double* const depth = groups_->size_factors().data();
     const double* const log_depth = groups_->log_size_factors().data();
-    gene_total_ = gene_squares_ = log_depth_sum_ = 0.0;
+    gene_squares_ = log_depth_sum_ = 0.0;
     Index e = 0;
-    const Index factors = groups_->factors();
     for (Index k = 0; k < groups_->groups(); ++k) {
       begin_[at(k)] = e;
       const Index end = groups_->end(k);
@@ -394,211 +260,26 @@ class GeneSolver {
       squared_[at(k)] = squared;
       gene_squares_ += squares;
       log_depth_sum_ += logs;
-      gene_total_ += total;
-      type_total_[at(groups_->type(k))] += total;
-      for (Index f = 0; f < factors; ++f) column_total_[at(groups_->column(k, f))] += total;
     }
     begin_.back() = e;
     counts_.load(y_.data(), n);
   }
 
-  bool present(Index k) const {
-    bool all = type_total_[at(groups_->type(k))] > 0.0;
-    for (Index f = 0; f < groups_->factors(); ++f) all = all && column_total_[at(groups_->column(k, f))] > 0.0;
-    return all;
-  }
-
-  /// Which groups take part, which columns are free, what is not estimable.
-  void find_active() {
-    active_.clear();
-    std::fill(not_estimable_type_.begin(), not_estimable_type_.end(), char{0});
-    std::fill(not_estimable_column_.begin(), not_estimable_column_.end(), char{0});
-    status_ = gene_total_ > 0.0 ? FitStatus::converged : FitStatus::no_counts;
-    for (Index k = 0; k < groups_->groups(); ++k)
-      if (present(k)) active_.push_back(k);
-    choose_references();
-    if (groups_->factors() == 1) {
-      find_components();
-    } else {
-      find_dependencies();
-    }
-    active_type_.clear();
-    active_column_.clear();
-    type_range_.assign(1, 0);
-    active_types_.clear();
-    for (std::size_t i = 0; i < active_.size(); ++i) {
-      const Index k = active_[i], t = groups_->type(k);
-      if (active_types_.empty() || active_types_.back() != t) {
-        active_types_.push_back(t);
-        if (i > 0) type_range_.push_back(static_cast<Index>(i));
-      }
-      type_number_[at(t)] = static_cast<Index>(active_types_.size()) - 1;
-      active_type_.push_back(type_number_[at(t)]);
-      for (Index f = 0; f < groups_->factors(); ++f) active_column_.push_back(groups_->column(k, f));
-      const auto j = static_cast<Index>(i);
-      sum1_[j] = sums_->sum_of_size_factors(k);
+  /// What is known of the groups that take part; zeros up to a whole pack.
+  void take_active() {
+    for (Index j = 0; j < groups_active_; ++j) {
+      const Index k = active_[at(j)];
       sum2_[j] = sums_->sum_of_squares(k);
       sum3_[j] = sums_->sum_of_cubes(k);
       active_total_[j] = total_[at(k)];
       active_weighted_[j] = weighted_[at(k)];
       active_squared_[j] = squared_[at(k)];
     }
-    type_range_.push_back(static_cast<Index>(active_.size()));
-    groups_active_ = static_cast<Index>(active_.size());
     for (Index j = groups_active_; j < padded(groups_active_); ++j) {
-      sum1_[j] = sum2_[j] = sum3_[j] = active_total_[j] = active_weighted_[j] = active_squared_[j] = eta_[j] = 0.0;
+      sum2_[j] = sum3_[j] = active_total_[j] = active_weighted_[j] = active_squared_[j] = eta_[j] = 0.0;
       s_[j] = p_[j] = t_[j] = v_[j] = yr_[j] = ysr_[j] = ysr2_[j] = ys2r2_[j] = leverage_[j] = 0.0;
       step_eta_[j] = follow_eta_[j] = 0.0;
     }
-  }
-
-  /// The first level with counts of each factor is its reference.
-  void choose_references() {
-    free_ = 0;
-    for (Index f = 0; f < groups_->factors(); ++f) {
-      bool reference = true;
-      for (Index c = groups_->column_begin(f); c < groups_->column_begin(f + 1); ++c) {
-        slots_[at(c)] = -1;
-        if (column_total_[at(c)] == 0.0) continue;
-        if (!std::exchange(reference, false)) slots_[at(c)] = free_++;
-      }
-    }
-  }
-
-  /// One factor: the graph of types and batches.
-  void find_components() {
-    const Index batches = groups_->batches();
-    bool all_linked = true;  // types and batches in one component by the groups with counts alone
-    components_.reset(groups_->types(), batches);
-    for (const Index k : active_)
-      if (total_[at(k)] > 0.0) components_.link(groups_->type(k), groups_->batch(k));
-    Index root = -1;
-    for (Index t = 0; t < groups_->types(); ++t) {
-      if (type_total_[at(t)] == 0.0) continue;
-      if (root < 0) root = components_.linked_to(t);
-      all_linked = all_linked && components_.linked_to(t) == root;
-    }
-    whole_ = all_linked;  // every batch with counts is linked to some type
-    if (whole_) return;
-    for (const Index k : active_)
-      if (total_[at(k)] == 0.0) components_.arc(groups_->type(k), groups_->batch(k));
-    components_.finish();
-    std::size_t kept = 0;
-    for (const Index k : active_) {
-      if (components_.of_type(groups_->type(k)) == components_.of_batch(groups_->batch(k))) {
-        active_[kept++] = k;
-      } else {
-        status_ = FitStatus::separated;
-      }
-    }
-    active_.resize(kept);
-    // Each component has its own gauge: its first batch.
-    free_ = 0;
-    Index reference_part = -1;
-    for (Index b = 0; b < batches; ++b) {
-      slots_[at(b)] = -1;
-      if (column_total_[at(b)] == 0.0) continue;
-      const Index part = components_.of_batch(b);
-      if (reference_part < 0) reference_part = part;
-      if (part != reference_part && status_ == FitStatus::converged) status_ = FitStatus::disconnected;
-      bool first = true;
-      for (Index before = 0; before < b; ++before)
-        first = first && !(column_total_[at(before)] > 0.0 && components_.of_batch(before) == part);
-      if (!first) slots_[at(b)] = free_++;
-    }
-    for (Index t = 0; t < groups_->types(); ++t) not_estimable_type_[at(t)] = components_.of_type(t) != reference_part;
-    for (Index b = 0; b < batches; ++b) not_estimable_column_[at(b)] = components_.of_batch(b) != reference_part;
-  }
-
-  /// Several factors: groups whose fitted mean tends to 0 along a direction leave, columns that depend on others are
-  /// fixed.
-  void find_dependencies() {
-    whole_ = true;
-    if (status_ == FitStatus::no_counts) return;
-    for (;;) {
-      const auto with_counts = null_space(true);
-      if (with_counts.basis().empty()) return;
-      if (drop_recessive(with_counts)) {
-        status_ = FitStatus::separated;
-        continue;
-      }
-      // Directions none of which is of one sign may have a combination that is.
-      if (with_counts.basis().size() > 1 && drop_vanishing()) status_ = FitStatus::separated;
-      break;
-    }
-    const auto dependencies = null_space(false);
-    if (dependencies.basis().empty()) return;
-    whole_ = false;
-    if (status_ == FitStatus::converged) status_ = FitStatus::disconnected;
-    for (const auto& direction : dependencies.basis()) {
-      for (Index c = 0; c < groups_->columns(); ++c)
-        if (slots_[at(c)] >= 0 && direction[at(slots_[at(c)])] != 0.0) not_estimable_column_[at(c)] = 1;
-      for (const Index k : active_)
-        if (shift_along(direction, k) != 0.0) not_estimable_type_[at(groups_->type(k))] = 1;
-    }
-    for (const Index dependent : dependencies.dependent())
-      for (auto& slot : slots_)
-        if (slot == dependent) slot = -2;
-    free_ = 0;
-    for (auto& slot : slots_) slot = slot >= 0 ? free_++ : -1;
-  }
-  detail::NullSpace null_space(bool with_counts_only) const {
-    std::vector<Index> type, column;
-    for (const Index k : active_) {
-      if (with_counts_only && total_[at(k)] == 0.0) continue;
-      type.push_back(groups_->type(k));
-      for (Index f = 0; f < groups_->factors(); ++f) column.push_back(groups_->column(k, f));
-    }
-    return {detail::column_gram(type, column, groups_->factors(), slots_, free_), free_};
-  }
-  double shift_along(const std::vector<double>& direction, Index k) const {
-    double sum = 0.0;
-    for (Index f = 0; f < groups_->factors(); ++f)
-      if (const Index slot = slots_[at(groups_->column(k, f))]; slot >= 0) sum += direction[at(slot)];
-    return std::abs(sum) < 1e-9 ? 0.0 : sum;
-  }
-  /// Takes out the groups without counts that one of the directions, or its opposite, moves downwards only.
-  bool drop_recessive(const detail::NullSpace& directions) {
-    for (const auto& direction : directions.basis()) {
-      bool falls = false, rises = false;
-      for (std::size_t i = 0; i < active_.size(); ++i) {
-        // A type follows so that its groups with counts stay: its shift is that of its first one.
-        const double shift = shift_along(direction, active_[i]) - shift_of_type(direction, groups_->type(active_[i]));
-        falls = falls || shift < -1e-9;
-        rises = rises || shift > 1e-9;
-      }
-      if (falls == rises) continue;
-      std::erase_if(active_, [&](Index k) {
-        return std::abs(shift_along(direction, k) - shift_of_type(direction, groups_->type(k))) > 1e-9;
-      });
-      return true;
-    }
-    return false;
-  }
-  /// Takes out the groups without counts whose fitted mean tends to 0, by linear programming.
-  bool drop_vanishing() {
-    const Index columns = groups_->types() + groups_->columns();
-    Matrix<int> design(static_cast<Index>(active_.size()), columns);
-    std::vector<char> has_counts;
-    for (std::size_t i = 0; i < active_.size(); ++i) {
-      const Index k = active_[i], row = static_cast<Index>(i);
-      for (Index c = 0; c < columns; ++c) design(row, c) = 0;
-      design(row, groups_->type(k)) = 1;
-      for (Index f = 0; f < groups_->factors(); ++f) design(row, groups_->types() + groups_->column(k, f)) = 1;
-      has_counts.push_back(total_[at(k)] > 0.0 ? 1 : 0);
-    }
-    const auto vanishes = vanishing_groups(std::as_const(design).view(), has_counts);
-    std::size_t kept = 0;
-    for (std::size_t i = 0; i < active_.size(); ++i)
-      if (!vanishes[i]) active_[kept++] = active_[i];
-    const bool dropped = kept < active_.size();
-    active_.resize(kept);
-    return dropped;
-  }
-  double shift_of_type(const std::vector<double>& direction, Index type) const {
-    for (const Index k : active_)
-      if (groups_->type(k) == type && total_[at(k)] > 0.0) return shift_along(direction, k);
-    return 0.0;
   }
 
   /// The nonzeros, cut into chunks of one group, as many side by side as a pack has lanes: the lanes of a block have
@@ -656,65 +337,6 @@ class GeneSolver {
       row += rows;
     }
     chunks_ = chunks;
-  }
-
-  /// Two sweeps of iterative proportional fitting of the Poisson model.
-  void start() {
-    if (status_ == FitStatus::no_counts) return;
-    const Index factors = groups_->factors(), columns = groups_->columns();
-    for (Index c = 0; c < columns; ++c) column_part_[c] = 1.0;  // exp(gamma)
-    for (int sweep = 0; sweep < 2; ++sweep) {
-      for (std::size_t i = 0; i < active_types_.size(); ++i) {
-        double sum = 0.0;
-        for (Index j = type_range_[i]; j < type_range_[i + 1]; ++j) sum += sum1_[j] * column_factor(j, -1);
-        type_part_[static_cast<Index>(i)] = type_total_[at(active_types_[i])] / sum;  // exp(beta)
-      }
-      for (Index f = 0; f < factors; ++f) {
-        const Index from = groups_->column_begin(f), to = groups_->column_begin(f + 1);
-        for (Index c = from; c < to; ++c) column_step_[c] = 0.0;
-        for (Index j = 0; j < groups_active_; ++j)
-          column_step_[active_column_[at(j * factors + f)]] +=
-              sum1_[j] * type_part_[active_type_[at(j)]] * column_factor(j, f);
-        for (Index c = from; c < to; ++c)
-          if (column_step_[c] > 0.0) column_part_[c] = column_total_[at(c)] / column_step_[c];
-      }
-    }
-    for (Index c = 0; c < columns; ++c) gamma_[c] = column_total_[at(c)] > 0.0 ? std::log(column_part_[c]) : 0.0;
-    for (std::size_t i = 0; i < active_types_.size(); ++i)
-      beta_[active_types_[i]] = std::log(type_part_[static_cast<Index>(i)]);
-    if (groups_->factors() == 1 && !whole_) {
-      gauge_components();
-      return;
-    }
-    for (Index f = 0; f < factors; ++f) {
-      Index reference = groups_->column_begin(f);
-      while (column_total_[at(reference)] == 0.0) ++reference;
-      const double shift = gamma_[reference];
-      for (const Index t : active_types_) beta_[t] += shift;
-      for (Index c = groups_->column_begin(f); c < groups_->column_begin(f + 1); ++c)
-        if (column_total_[at(c)] > 0.0) gamma_[c] -= shift;
-    }
-    for (Index c = 0; c < columns; ++c)
-      if (slots_[at(c)] < 0) gamma_[c] = 0.0;  // references exactly; levels that depend on others
-  }
-  void gauge_components() {
-    for (Index b = 0; b < groups_->batches(); ++b)
-      if (column_total_[at(b)] > 0.0 && slots_[at(b)] < 0) {
-        const double shift = gamma_[b];
-        const Index part = components_.of_batch(b);
-        for (Index t = 0; t < groups_->types(); ++t)
-          if (type_total_[at(t)] > 0.0 && components_.of_type(t) == part) beta_[t] += shift;
-        for (Index other = 0; other < groups_->batches(); ++other)
-          if (column_total_[at(other)] > 0.0 && components_.of_batch(other) == part) gamma_[other] -= shift;
-      }
-  }
-  /// Product of exp(gamma) over the group's levels, but for one factor.
-  double column_factor(Index j, Index without) const {
-    const Index factors = groups_->factors();
-    double product = 1.0;
-    for (Index f = 0; f < factors; ++f)
-      if (f != without) product *= column_part_[active_column_[at(j * factors + f)]];
-    return product;
   }
 
   /// Fills the arrays by group at phi and the present coefficients.
@@ -857,6 +479,16 @@ class GeneSolver {
   }
   static double damping(double largest) { return largest <= full_step ? 1.0 : std::log1p(largest) / largest; }
 
+  void add_newton_step(double largest) { add_step(damping(largest), type_step_, column_step_); }
+  /// The coefficients follow a change of phi; less far where a linear predictor would change by more than a full step.
+  void add_follow(double follow) {
+    for (Index j = 0; j < groups_active_; ++j)
+      if (const double moved = std::abs(follow * follow_eta_[j]); moved > full_step) follow *= full_step / moved;
+    add_step(follow, type_follow_, column_follow_);
+  }
+  bool has_counts() const { return status_ != FitStatus::no_counts; }
+  void set_converged(bool converged) { converged_ = converged; }
+
   /// Newton's method until the step is below `enough`; that last step is taken too.
   void solve_to(double phi, double enough) {
     if (status_ == FitStatus::no_counts) return;
@@ -874,9 +506,9 @@ class GeneSolver {
 
   /// Derivatives in phi at the arrays that evaluate(phi) left, corrected to second order for the Newton step of the
   /// coefficients, which is computed (type_step_, column_step_) with what they change by phi (type_follow_, ...).
-  Profile profile(double phi, double cox_reid_factor) {
+  DispersionProfile profile(double phi, double cox_reid_factor) {
     const auto by_counts = counts_.derivatives(phi);
-    Profile result{by_counts.first, by_counts.second, 0.0, detail::infinity};
+    DispersionProfile result{by_counts.first, by_counts.second, 0.0, detail::infinity};
     if (!factor_.factor(information_.data())) return result;
     factor_.solve(score_.data(), type_step_.data(), column_step_.data());
     factor_.solve(pull_.data(), type_follow_.data(), column_follow_.data());
@@ -890,10 +522,10 @@ class GeneSolver {
     return result;
   }
   /// The same with all means fixed.
-  Profile plugin(double phi, double cox_reid_factor) {
+  DispersionProfile plugin(double phi, double cox_reid_factor) {
     evaluate(phi);
     const auto by_counts = counts_.derivatives(phi);
-    Profile result{by_counts.first, by_counts.second, 0.0, 0.0};
+    DispersionProfile result{by_counts.first, by_counts.second, 0.0, 0.0};
     add_means(result, still_, still_);
     if (cox_reid_factor != 0.0 && factor_.factor(expected_.data())) adjust(result, cox_reid_factor, still_);
     return result;
@@ -901,7 +533,7 @@ class GeneSolver {
 
   /// The parts of the score and its slope that depend on the means, which move by `step` and, with phi, by `follow`.
   /// dT/da = (V - 2 T) / a, -2/3 sum s^3 at 0; for the slope, which needs no more than some digits.
-  void add_means(Profile& result, const Buffer<double>& step, const Buffer<double>& follow) const {
+  void add_means(DispersionProfile& result, const Buffer<double>& step, const Buffer<double>& follow) const {
     math::PackSum<double> score, curvature;
     for (Index j = 0; j < groups_active_; j += V::size) {
       const math::FullLanes<double> lanes{j};
@@ -917,7 +549,7 @@ class GeneSolver {
     result.curvature += curvature.total();
   }
   /// Cox and Reid's term, the expected information being factored.
-  void adjust(Profile& result, double cox_reid_factor, const Buffer<double>& follow) {
+  void adjust(DispersionProfile& result, double cox_reid_factor, const Buffer<double>& follow) {
     factor_.invert();
     factor_.variances_of_groups(leverage_.data());
     math::PackSum<double> trace;
@@ -929,110 +561,6 @@ class GeneSolver {
     }
     result.adjustment = -0.5 * cox_reid_factor * trace.total();
     result.score += result.adjustment;
-  }
-
-  /// Newton's method in log phi and the coefficients together, from log phi = x. The slope of Cox and Reid's term comes
-  /// from its last two values (`adjustment` is the one at phi = 0), the second derivative from the last two first ones:
-  /// convergence is better than quadratic. False where it does not settle.
-  bool climb(double x, double upper, double cox_reid_factor, bool means_fixed, double adjustment,
-             DispersionEstimate& result) {
-    double low = smallest_log_dispersion, high = upper, last_change = 1.0;
-    double before_phi = 0.0, before_x = 0.0, before_bend = 0.0;
-    bool bracketed_above = false;
-    for (int i = 0; i < 60; ++i) {
-      const double phi = std::exp(x);
-      if (!means_fixed) evaluate(phi);
-      const Profile now = means_fixed ? plugin(phi, cox_reid_factor) : profile(phi, cox_reid_factor);
-      if (!std::isfinite(now.largest) || !std::isfinite(now.score)) return false;
-      double curvature = now.curvature;
-      if (phi != before_phi) curvature += (now.adjustment - adjustment) / (phi - before_phi);
-      const double slope = phi * now.score, bend = phi * (phi * curvature + now.score);
-      double change = bend < 0.0 ? -slope / bend : std::copysign(1.0, slope);
-      if (i > 0 && bend < 0.0 && before_bend < 0.0 && std::abs(x - before_x) > 1e-6)
-        change *= std::clamp(1.0 - 0.5 * change * (bend - before_bend) / ((x - before_x) * bend), 0.7, 1.4);
-      before_phi = phi;
-      before_x = x;
-      before_bend = bend;
-      adjustment = now.adjustment;
-      change = std::clamp(change, -2.0, 2.0);
-      if (now.largest > 0.5) {
-        change = 0.0;  // first the coefficients
-      } else if (now.largest < 1e-2) {
-        if (slope > 0.0) {
-          low = std::max(low, x);
-        } else {
-          high = std::min(high, x);
-          bracketed_above = true;
-        }
-        if (low > high) return false;
-      }
-      if (x + change > high) change = bracketed_above ? 0.5 * (low + high) - x : high - x;
-      if (x + change < low) change = 0.5 * (low + high) - x;
-      const double size = std::abs(change);
-      const bool settled = now.largest < 1e-4 && size < 1e-4 && size * std::max(size, last_change) < 1e-12;
-      const bool at_limit = x == upper && slope > 0.0 && now.largest < 1e-4;
-      last_change = now.largest > 0.5 ? 1.0 : size;
-      if (!means_fixed) {
-        add_step(damping(now.largest), type_step_, column_step_);
-        double follow = std::exp(x + change) - phi;
-        for (Index j = 0; j < groups_active_; ++j)
-          if (const double moved = std::abs(follow * follow_eta_[j]); moved > full_step) follow *= full_step / moved;
-        add_step(follow, type_follow_, column_follow_);
-      }
-      if (at_limit) {
-        result = {std::exp(upper), DispersionStatus::upper_limit, std::max(0.0, -bend)};
-        return true;
-      }
-      x += change;
-      if (settled) {
-        result = {std::exp(x), DispersionStatus::maximum, std::max(0.0, -bend)};
-        return true;
-      }
-      if (x <= smallest_log_dispersion + 1.0) return false;
-    }
-    return false;
-  }
-
-  /// The careful way: brackets the zero of the derivative with the coefficients solved for at each dispersion, and
-  /// finds it by Brent's method.
-  DispersionEstimate search_dispersion(double at_zero, double start, double largest, double cox_reid_factor) {
-    const auto score = [&](double log_phi) { return dispersion_score(std::exp(log_phi), cox_reid_factor); };
-    const double upper = std::log(largest);
-    double low, low_score, high, high_score;
-    if (at_zero > 0.0) {
-      low = high = start;
-      low_score = high_score = score(low);
-      for (double step = 1.0; low_score < 0.0 && low > smallest_log_dispersion; step *= 2.0) {
-        high = low;
-        high_score = low_score;
-        low -= step;
-        low_score = score(low);
-      }
-    } else {
-      low = high = 0.0;
-      low_score = high_score = at_zero;
-      for (const double probe : {0.03, 1.0, 30.0}) {
-        if (probe >= largest || low_score > 0.0) break;
-        low = high = std::log(probe);
-        low_score = high_score = score(low);
-      }
-    }
-    for (double step = 1.0; high_score > 0.0 && high < upper; step *= 2.0) {
-      low = high;
-      low_score = high_score;
-      high = std::min(high + step, upper);
-      high_score = score(high);
-    }
-    if (low_score < 0.0) return {0.0, DispersionStatus::zero, 0.0};
-    const bool rising = high_score > 0.0;
-    const double x = rising ? upper : detail::find_root(score, low, low_score, high, high_score, root_tolerance);
-    const double phi = rising ? largest : std::exp(x);
-    if (at_zero <= 0.0 && adjusted_likelihood(0.0, cox_reid_factor) >= adjusted_likelihood(phi, cox_reid_factor))
-      return {0.0, DispersionStatus::zero, 0.0};
-    const double h = 1e-4;
-    const double bend = (std::exp(x + h) * score(x + h) - std::exp(x - h) * score(x - h)) / (2.0 * h);
-    solve(phi);
-    return {phi, rising ? DispersionStatus::upper_limit : DispersionStatus::maximum, std::max(0.0, -bend)};
   }
 
   double adjusted_likelihood(double phi, double cox_reid_factor) {
@@ -1063,45 +591,14 @@ class GeneSolver {
     std::copy(kept_gamma_.begin(), kept_gamma_.end(), gamma_.begin());
   }
 
-  /// Whether a prototype of the type over these weights is determined: every level with weight and counts has a known
-  /// mean there, 0 included.
-  bool linked(Index type, VectorView<const double> weights) const {
-    if (whole_) return true;
-    for (Index c = 0; c < groups_->columns(); ++c) {
-      if (weights[c] == 0.0 || column_total_[at(c)] == 0.0) continue;
-      if (groups_->factors() > 1) {
-        if (not_estimable_column_[at(c)] || not_estimable_type_[at(type)]) return false;
-      } else if (const Index own = components_.of_type(type), other = components_.of_batch(c);
-                 own != other && !components_.reaches(own, other)) {
-        return false;
-      }
-    }
-    return true;
-  }
-  /// The level has a part in the type's prototype that is not 0.
-  bool counted(Index type, Index column, VectorView<const double> weights) const {
-    if (weights[column] == 0.0 || column_total_[at(column)] == 0.0) return false;
-    return whole_ || groups_->factors() > 1 || components_.of_type(type) == components_.of_batch(column);
-  }
-
-  const CellGroups* groups_;
-  const GroupSums* sums_;
   int max_iterations_;
 
   // The gene: nonzeros by group, totals, what hangs together.
   std::vector<Index> begin_;
   Buffer<double> y_, depth_;
-  std::vector<double> total_, weighted_, squared_, type_total_, column_total_;  // of y, y s, y s^2 by group; of y
-  double gene_total_ = 0.0, gene_squares_ = 0.0, log_depth_sum_ = 0.0;
+  std::vector<double> weighted_, squared_;  // of y s, y s^2 by group
+  double gene_squares_ = 0.0, log_depth_sum_ = 0.0;
   CountSums counts_;
-  Components components_;
-  bool whole_ = true;  // one component, nothing lost
-  std::vector<Index> active_, active_type_, active_column_, active_types_, type_range_, type_number_;
-  Index groups_active_ = 0;
-  std::vector<Index> slots_;
-  std::vector<char> not_estimable_type_, not_estimable_column_;
-  Index free_ = 0;
-  FitStatus status_ = FitStatus::no_counts;
 
   // Nonzeros in chunks.
   struct Tail {
@@ -1115,10 +612,9 @@ class GeneSolver {
   // Where the fit stands: by active group, by active type (steps) or type (beta), by column.
   Buffer<double> eta_, mean_, a_, s_, p_, t_, v_, yr_, ysr_, ysr2_, ys2r2_;
   Buffer<double> score_, information_, expected_, pull_, leverage_, step_eta_, follow_eta_;
-  Buffer<double> sum1_, sum2_, sum3_, still_, active_total_, active_weighted_, active_squared_;
-  Buffer<double> beta_, gamma_, kept_beta_, kept_gamma_;
-  Buffer<double> type_step_, type_follow_, type_part_, column_step_, column_follow_, column_part_, shares_,
-      scratch_columns_;
+  Buffer<double> sum2_, sum3_, still_, active_total_, active_weighted_, active_squared_;
+  Buffer<double> kept_beta_, kept_gamma_;
+  Buffer<double> type_step_, type_follow_, column_follow_, shares_, scratch_columns_;
   ArrowFactor factor_;
   int iterations_ = 0;
   bool converged_ = true;

@@ -25,7 +25,9 @@
 
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <numbers>
 #include <vector>
@@ -37,8 +39,44 @@ struct GroupSumValues {
   double s, p, t, v;
 };
 
+namespace detail {
+
+/// What a node s of weight w adds to S, P, T and V at a > 0; x = a s.
+template <class V>
+struct GroupSumTerms {
+  V s, p, t, v;
+};
+template <class V>
+EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE GroupSumTerms<V> group_sum_terms(V s, V weight, V scale,
+                                                                              V inverse_square) {
+  const V x = scale * s;
+  const V r = V(1.0) / (V(1.0) + x);
+  const V sr = s * r, weighted = weight * sr;
+  return {weighted, weighted * r, weight * log1p_excess(x) * inverse_square, weighted * sr};
+}
+
+}  // namespace detail
+
+/// The tables one after the other, for where vectors cannot follow.
+struct FlatGroupSums {
+  struct Table {
+    double sum1, sum2, sum3;        // of s, s^2, s^3
+    double lowest, highest;         // Taylor below, table between; equal where there is none
+    double inverse_lowest, origin;  // log of lowest
+    std::int32_t first_piece, pieces;
+    std::int32_t first_node, nodes;
+  };
+  std::vector<Table> tables;
+  std::vector<double> pieces;  // [pieces x order x 4]
+  std::vector<double> nodes, weights;
+};
+
 class GroupSums {
  public:
+  static constexpr std::size_t order = 12;        ///< coefficients of a piece
+  static constexpr double pieces_per_unit = 2.0;  ///< of log a
+  static constexpr double smallest = 1e-300;      ///< of a, for its logarithm
+
   /// A table takes some 300 sums over the group's nodes, about 15 microseconds, and 10 KiB; a sum over even a few cells
   /// costs a gene five times what the table does. So groups from 2 cells on get one, but from 24 where there are more
   /// than 4,096 groups, so that memory stays bounded.
@@ -84,11 +122,25 @@ class GroupSums {
   double sum_of_squares(Index group) const { return tables_[static_cast<std::size_t>(group)].sum2; }
   double sum_of_cubes(Index group) const { return tables_[static_cast<std::size_t>(group)].sum3; }
 
+  FlatGroupSums flat() const {
+    FlatGroupSums result;
+    for (const Table& table : tables_) {
+      result.tables.push_back({table.sum1, table.sum2, table.sum3, table.lowest, table.highest, table.inverse_lowest,
+                               table.origin, static_cast<std::int32_t>(result.pieces.size() / (4 * order)),
+                               static_cast<std::int32_t>(table.pieces.size()),
+                               static_cast<std::int32_t>(result.nodes.size()),
+                               static_cast<std::int32_t>(table.node.size())});
+      for (const Piece& piece : table.pieces)
+        for (const auto& coefficients : piece.c)
+          result.pieces.insert(result.pieces.end(), std::begin(coefficients), std::end(coefficients));
+      result.nodes.insert(result.nodes.end(), table.node.begin(), table.node.end());
+      result.weights.insert(result.weights.end(), table.weight.begin(), table.weight.end());
+    }
+    return result;
+  }
+
  private:
   using V = math::Pack<double>;
-  static constexpr std::size_t order = 12;        ///< coefficients of a piece
-  static constexpr double pieces_per_unit = 2.0;  ///< of log a
-  static constexpr double smallest = 1e-300;
   static constexpr std::size_t nodes = 16;  ///< for a unit interval of log s
 
   /// Coefficients of S, P, T and V side by side.
@@ -277,13 +329,11 @@ class GroupSums {
     for (Index i = 0; i < table.node.size(); i += V::size) {
       const math::FullLanes<double> lanes{i};
       const V s = lanes.load(table.node.data()), weight = lanes.load(table.weight.data());
-      const V x = scale * s;
-      const V r = V(1.0) / (V(1.0) + x);
-      const V sr = s * r, weighted = weight * sr;
-      s_sum.add(weighted);
-      p_sum.add(weighted * r);
-      v_sum.add(weighted * sr);
-      t_sum.add(weight * detail::log1p_excess(x) * inverse_square);
+      const auto terms = detail::group_sum_terms(s, weight, scale, inverse_square);
+      s_sum.add(terms.s);
+      p_sum.add(terms.p);
+      v_sum.add(terms.v);
+      t_sum.add(terms.t);
     }
     return {s_sum.total(), p_sum.total(), t_sum.total(), v_sum.total()};
   }
@@ -327,7 +377,7 @@ class GroupSums {
   static EOSIN_ALWAYS_INLINE void multiply_add(Four& sum, const Four& x, const double* c) {
     Four addend;
     std::memcpy(&addend, c, sizeof(addend));
-#if defined(__AVX2__) && defined(__FMA__)
+#if defined(EOSIN_PACK_AVX512) || defined(EOSIN_PACK_AVX2)
     sum = _mm256_fmadd_pd(sum, x, addend);
 #else
     sum = sum * x + addend;

@@ -3,17 +3,28 @@
 // A zero of a continuous function between two points of opposite sign: Brent's method (Algorithms for Minimization
 // without Derivatives, 1973, chapter 4): inverse quadratic interpolation and secants, bisection where they do not help.
 
+#include <eosin/core/config.hpp>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
 
+// Before a function for processor and device that calls what its argument has: nvcc need not ask whether that could be
+// called on both.
+#if defined(__CUDACC__)
+#define EOSIN_EITHER_SIDE _Pragma("nv_exec_check_disable")
+#else
+#define EOSIN_EITHER_SIDE
+#endif
+
 namespace eosin::glm::detail {
 
 /// x in [a, b] with f changing its sign within `tolerance` of x. Precondition: fa = f(a) and fb = f(b) have opposite
 /// signs or one is 0. Usually 5 to 9 evaluations.
+EOSIN_EITHER_SIDE
 template <class F>
-double find_root(F&& f, double a, double fa, double b, double fb, double tolerance) {
+EOSIN_HOST_DEVICE double find_root(F&& f, double a, double fa, double b, double fb, double tolerance) {
   double c = a, fc = fa, step = b - a, before = step;
   for (int i = 0; i < 200; ++i) {
     if ((fb > 0.0) == (fc > 0.0)) {

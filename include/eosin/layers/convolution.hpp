@@ -23,11 +23,11 @@ struct ConvolutionOptions {
   Fan fan = Fan::in;
 };
 
-template <class T>
+template <class T, class Space = Host>
 class Convolution {
  public:
   /// Registers NAME.weight.
-  Convolution(Parameters<T>& parameters, const std::string& name, Index channels, Index outputs,
+  Convolution(Parameters<T, Space>& parameters, const std::string& name, Index channels, Index outputs,
               const ConvolutionOptions& options = {})
       : parameters_(&parameters), channels_(channels), outputs_(outputs), options_(options) {
     require_value(channels > 0 && outputs > 0 && options.kernel > 0 && options.stride > 0 && options.padding >= 0,
@@ -42,25 +42,27 @@ class Convolution {
   ConvolutionShape shape(Index images, Index height, Index width) const {
     return {images, height, width, channels_, outputs_, options_.kernel, options_.stride, options_.padding};
   }
-  VectorView<const T> weight() const { return std::as_const(*parameters_).value(weight_); }
-  VectorView<T> weight_gradient() const { return parameters_->gradient(weight_); }
+  VectorView<const T, Space> weight() const { return std::as_const(*parameters_).value(weight_); }
+  VectorView<T, Space> weight_gradient() const { return parameters_->gradient(weight_); }
 
   /// x [images * height * width x channels] to y [images * out_height * out_width x outputs].
-  void forward(CpuContext& context, Index images, Index height, Index width, MatrixView<const T> x,
-               MatrixView<T> y) const {
+  template <Context C>
+  void forward(C& context, Index images, Index height, Index width, MatrixView<const T, Space> x,
+               MatrixView<T, Space> y) const {
     ops::convolution<T>(context, shape(images, height, width), x, weight(), y);
   }
 
   /// Needs x of the forward pass alive. An empty `dx` is not computed.
-  void backward(CpuContext& context, Index images, Index height, Index width, MatrixView<const T> x,
-                MatrixView<const T> dy, MatrixView<T> dx, GradientMode mode) const {
+  template <Context C>
+  void backward(C& context, Index images, Index height, Index width, MatrixView<const T, Space> x,
+                MatrixView<const T, Space> dy, MatrixView<T, Space> dx, GradientMode mode) const {
     ops::convolution_backward<T>(context, shape(images, height, width), x, dy, weight(), dx,
-                                 mode == GradientMode::ignore ? VectorView<T>() : weight_gradient(),
+                                 mode == GradientMode::ignore ? VectorView<T, Space>() : weight_gradient(),
                                  mode == GradientMode::accumulate);
   }
 
  private:
-  Parameters<T>* parameters_;
+  Parameters<T, Space>* parameters_;
   Index channels_;
   Index outputs_;
   ConvolutionOptions options_;

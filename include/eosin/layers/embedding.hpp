@@ -56,16 +56,16 @@ class Embedding {
 
   /// Adds row rows[n] to y_n, y [n x width].
   template <Context C>
-  void forward_add(C& context, std::span<const Index> rows, MatrixView<T, Space> y) const {
+  void forward_add(C& context, ops::RowNumbers<Space> rows, MatrixView<T, Space> y) const {
     ops::add_rows<T>(context, std::as_const(*parameters_).matrix(table_), rows, y);
   }
 
   /// The gradient of the whole table from dy [n x width]; dx is dy.
   template <Context C>
-  void backward(C& context, std::span<const Index> rows, MatrixView<const T, Space> dy, GradientMode mode) const {
+  void backward(C& context, ops::RowNumbers<Space> rows, MatrixView<const T, Space> dy, GradientMode mode) const {
     if (mode == GradientMode::ignore) return;
     const auto gradient = parameters_->gradient_matrix(table_);
-    if (mode == GradientMode::overwrite) std::fill_n(gradient.data(), gradient.size(), T(0));
+    if (mode == GradientMode::overwrite) zero(context, parameters_->gradient(table_));
     ops::add_to_rows<T>(context, dy, rows, gradient);
   }
 

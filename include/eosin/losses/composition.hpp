@@ -11,13 +11,13 @@
 //
 // q is normalised here from a composition on any positive scale. Derivation: docs/derivations/composition.md.
 
-#include <eosin/core/error.hpp>
-#include <eosin/core/view.hpp>
+#include <eosin/core/context.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
+#include <type_traits>
 
 namespace eosin::losses {
 
@@ -122,6 +122,21 @@ double composition_loss(CompositionLoss kind, VectorView<const T> p, VectorView<
     loss += static_cast<double>(term.value);
     if (!d_p.empty()) d_p[c] += detail::composition_gradient(weight, term.slope);
   }
+  return loss;
+}
+
+/// Sum over the rows of the losses of p [N x C] against `reference` [N x C]. Adds weight * gradient to `d_p` unless that
+/// is empty.
+template <class T>
+double composition_loss(CpuContext&, CompositionLoss kind, MatrixView<const std::type_identity_t<T>> p,
+                        MatrixView<const std::type_identity_t<T>> reference, std::type_identity_t<T> weight,
+                        MatrixView<T> d_p) {
+  if (kind == CompositionLoss::off) return 0;
+  require_size("composition_loss", "reference", "rows", reference.rows(), p.rows(), "rows of p");
+  if (!d_p.empty()) require_shape("composition_loss", "d_p", d_p, p.rows(), p.cols());
+  double loss = 0;
+  for (Index n = 0; n < p.rows(); ++n)
+    loss += composition_loss<T>(kind, p.row(n), reference.row(n), weight, d_p.empty() ? VectorView<T>{} : d_p.row(n));
   return loss;
 }
 

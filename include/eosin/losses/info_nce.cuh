@@ -45,6 +45,11 @@ struct DevicePositivePairs {
   EOSIN_HOST_DEVICE bool empty() const { return row_offsets.empty(); }
 };
 
+template <>
+struct PositivePairsIn<Device> {
+  using type = DevicePositivePairs;
+};
+
 using DeviceInfoNceOptions = BasicInfoNceOptions<DevicePositivePairs>;
 
 namespace kernels {

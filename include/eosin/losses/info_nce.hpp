@@ -40,6 +40,12 @@ struct PositivePairs {
   bool empty() const { return row_offsets.empty(); }
 };
 
+/// The pairs that a call takes where it computes.
+template <class Space>
+struct PositivePairsIn {
+  using type = PositivePairs;
+};
+
 template <class Pairs>
 struct BasicInfoNceOptions {
   /// Logits are divided by it; not read where log_scale is given.

@@ -24,23 +24,36 @@ inline namespace EOSIN_ISA_NAMESPACE {
 
 enum class Reduction { mean, sum, none };
 
-template <class T>
+template <class T, class Space = Host>
 struct SoftmaxCrossEntropyOptions {
   /// `none`: the sum with a weight per row.
   Reduction reduction = Reduction::mean;
   T weight = T(1);                       ///< factor on loss and gradient; not read with Reduction::none
-  VectorView<const T> row_weights = {};  ///< [n] with Reduction::none
-  MatrixView<T> softmax = {};            ///< [n x c] receives p
-  VectorView<T> per_row = {};            ///< [n] receives the unweighted loss of each row
-  MatrixView<T> gradient = {};           ///< [n x c] receives dx; may be the logits' own memory
+  VectorView<const T, Space> row_weights = {};  ///< [n] with Reduction::none
+  MatrixView<T, Space> softmax = {};            ///< [n x c] receives p
+  VectorView<T, Space> per_row = {};            ///< [n] receives the unweighted loss of each row
+  MatrixView<T, Space> gradient = {};           ///< [n x c] receives dx; may be the logits' own memory
 };
 
 namespace detail {
 
-/// `target(row, f)` calls f(class, t) for the targets of a row that are not 0.
-template <class T, class Targets>
-double softmax_cross_entropy(CpuContext& context, MatrixView<const T> logits, const SoftmaxCrossEntropyOptions<T>& o,
-                             Targets&& targets) {
+/// t (largest - x + log_sum), what one class adds to the loss of its row.
+template <class T>
+EOSIN_HOST_DEVICE double cross_entropy_term(T target, T logit, T largest, double log_sum) {
+  return static_cast<double>(target) * (static_cast<double>(largest) - static_cast<double>(logit) + log_sum);
+}
+
+/// weight_i of a row; `row_weight` is its own.
+template <class T>
+EOSIN_HOST_DEVICE double cross_entropy_weight(Reduction reduction, T weight, T row_weight, Index rows) {
+  return reduction == Reduction::none   ? static_cast<double>(row_weight)
+         : reduction == Reduction::mean ? static_cast<double>(weight) / static_cast<double>(rows)
+                                        : static_cast<double>(weight);
+}
+
+/// Shapes of a call; throws ShapeError, ValueError.
+template <class T, class Space>
+void check_softmax_cross_entropy(MatrixView<const T, Space> logits, const SoftmaxCrossEntropyOptions<T, Space>& o) {
   const char* function = "softmax_cross_entropy";
   const Index rows = logits.rows(), classes = logits.cols();
   require_value(classes > 0 || rows == 0, function, "logits have no columns (classes)");
@@ -49,6 +62,15 @@ double softmax_cross_entropy(CpuContext& context, MatrixView<const T> logits, co
   if (!o.per_row.empty()) require_size(function, "per_row", "elements", o.per_row.size(), rows, "rows of logits");
   if (o.reduction == Reduction::none)
     require_size(function, "row_weights", "elements", o.row_weights.size(), rows, "rows of logits");
+}
+
+/// `target(row, f)` calls f(class, t) for the targets of a row that are not 0.
+template <class T, class Targets>
+double softmax_cross_entropy(CpuContext& context, MatrixView<const T> logits, const SoftmaxCrossEntropyOptions<T>& o,
+                             Targets&& targets) {
+  const char* function = "softmax_cross_entropy";
+  const Index rows = logits.rows(), classes = logits.cols();
+  check_softmax_cross_entropy<T, Host>(logits, o);
   const Index block = std::max(Index{1}, Index{16384} / std::max(Index{1}, classes));
   return context.parallel_sum<double>(rows, block, [&](Index begin, Index end) {
     constexpr T lowest = std::numeric_limits<T>::lowest();
@@ -69,13 +91,12 @@ double softmax_cross_entropy(CpuContext& context, MatrixView<const T> logits, co
       const double log_sum = std::log(exponentials.total());
       double row_loss = 0, mass = 0;
       targets(i, [&](Index c, T t) {
-        row_loss += static_cast<double>(t) * (static_cast<double>(largest) - static_cast<double>(x[c]) + log_sum);
+        row_loss += cross_entropy_term(t, x[c], largest, log_sum);
         mass += static_cast<double>(t);
       });
       require_value(!std::isnan(row_loss), function, "the loss of row " + std::to_string(i) + " is not a number");
-      const double weight = o.reduction == Reduction::none   ? static_cast<double>(o.row_weights[i])
-                            : o.reduction == Reduction::mean ? static_cast<double>(o.weight) / static_cast<double>(rows)
-                                                             : static_cast<double>(o.weight);
+      const double weight = cross_entropy_weight(o.reduction, o.weight,
+                                                 o.row_weights.empty() ? T(0) : o.row_weights[i], rows);
       loss += weight * row_loss;
       if (!o.per_row.empty()) o.per_row[i] = static_cast<T>(row_loss);
       const double inverse = 1 / exponentials.total();
@@ -128,3 +149,7 @@ double softmax_cross_entropy(CpuContext& context, MatrixView<const std::type_ide
 
 }  // namespace EOSIN_ISA_NAMESPACE
 }  // namespace eosin::losses
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/losses/softmax_cross_entropy.cuh>
+#endif

@@ -19,6 +19,7 @@
 
 #include <eosin/core/context.hpp>
 #include <eosin/math/pack.hpp>
+#include <eosin/ops/blocks.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -28,12 +29,12 @@ namespace eosin::ops {
 inline namespace EOSIN_ISA_NAMESPACE {
 
 /// What a normalisation multiplies and adds per channel, and what its backward pass reads. All [channels], contiguous.
-template <class T>
+template <class T, class Space = Host>
 struct BatchNormCoefficients {
-  VectorView<T> mean;
-  VectorView<T> inverse_deviation;
-  VectorView<T> scale;
-  VectorView<T> shift;
+  VectorView<T, Space> mean;
+  VectorView<T, Space> inverse_deviation;
+  VectorView<T, Space> scale;
+  VectorView<T, Space> shift;
 
   BatchNormCoefficients segment(Index begin, Index count) const {
     return {mean.segment(begin, count), inverse_deviation.segment(begin, count), scale.segment(begin, count),
@@ -42,12 +43,12 @@ struct BatchNormCoefficients {
 };
 
 /// dx_nc = slope_c d_nc - (offset_c + (x_nc - mean_c) tilt_c).
-template <class T>
+template <class T, class Space = Host>
 struct BatchNormInputGradient {
-  VectorView<T> mean;
-  VectorView<T> slope;
-  VectorView<T> offset;
-  VectorView<T> tilt;
+  VectorView<T, Space> mean;
+  VectorView<T, Space> slope;
+  VectorView<T, Space> offset;
+  VectorView<T, Space> tilt;
 };
 
 namespace detail {
@@ -55,17 +56,101 @@ namespace detail {
 /// Rows whose sums are taken in T.
 inline constexpr Index rows_per_sum = 128;
 
-template <class T>
-math::Pack<T> positive_part(math::Pack<T> x) {
-  return math::select(x > math::Pack<T>(0), x, math::Pack<T>(0));
+template <math::Number V>
+EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE V positive_part(V x) {
+  return math::select(x > V(0), x, V(0));
+}
+
+/// y of one value.
+template <bool Relu, math::Number V>
+EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE V normalised(V x, std::type_identity_t<V> scale,
+                                                          std::type_identity_t<V> shift) {
+  const V y = math::multiply_add(x, scale, shift);
+  if constexpr (Relu) {
+    return positive_part(y);
+  } else {
+    return y;
+  }
+}
+
+/// d where relu(scale x + shift) passes, else 0.
+template <math::Number V>
+EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE V where_relu_passes(V x, std::type_identity_t<V> scale,
+                                                                 std::type_identity_t<V> shift,
+                                                                 std::type_identity_t<V> d) {
+  return math::select(math::multiply_add(x, scale, shift) > V(0), d, V(0));
+}
+
+/// dx of one value.
+template <math::Number V>
+EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE V input_gradient(V x, std::type_identity_t<V> d,
+                                                              std::type_identity_t<V> mean,
+                                                              std::type_identity_t<V> slope,
+                                                              std::type_identity_t<V> offset,
+                                                              std::type_identity_t<V> tilt) {
+  const V back = math::multiply_add(x - mean, tilt, offset);
+  return slope * d - back;
+}
+
+/// Mean, and squares about it, of `before` numbers and of `count` others.
+EOSIN_HOST_DEVICE inline void join_moments(double before, double& mean, double& squares, double count,
+                                           double other_mean, double other_squares) {
+  const double all = before + count, difference = other_mean - mean;
+  mean += difference * (count / all);
+  squares += other_squares + difference * difference * (before * count / all);
 }
 
 }  // namespace detail
 
+// What becomes of d once it has been added to the sums of BlockGradientSums, for rows that start with those of `out`.
+
+/// out = d.
+template <class T, class Space = Host>
+struct KeepGradient {
+  MatrixView<T, Space> out;
+  template <class Lanes, class V>
+  void operator()(Index row, Lanes lanes, V d) const {
+    lanes.store(&out(row, 0), d);
+  }
+  EOSIN_HOST_DEVICE void operator()(Index row, Index col, T d) const { out(row, col) = d; }
+};
+/// out = weight d.
+template <class T, class Space = Host>
+struct KeepWeightedGradient {
+  VectorView<const T, Space> weight;
+  MatrixView<T, Space> out;
+  template <class Lanes, class V>
+  void operator()(Index row, Lanes lanes, V d) const {
+    lanes.store(&out(row, 0), lanes.load(weight.data()) * d);
+  }
+  EOSIN_HOST_DEVICE void operator()(Index row, Index col, T d) const { out(row, col) = weight[col] * d; }
+};
+/// out += weight d.
+template <class T, class Space = Host>
+struct AddWeightedGradient {
+  VectorView<const T, Space> weight;
+  MatrixView<T, Space> out;
+  template <class Lanes, class V>
+  void operator()(Index row, Lanes lanes, V d) const {
+    T* total = &out(row, 0);
+    lanes.store(total, math::multiply_add(d, lanes.load(weight.data()), lanes.load(total)));
+  }
+  EOSIN_HOST_DEVICE void operator()(Index row, Index col, T d) const {
+    out(row, col) = math::multiply_add(d, weight[col], out(row, col));
+  }
+};
+/// Nothing.
+struct DropGradient {
+  template <class Lanes, class V>
+  EOSIN_HOST_DEVICE void operator()(Index, Lanes, V) const {}
+};
+
 /// Mean and variance of channels from blocks of rows.
-template <class T>
+template <class T, class Space = Host>
 class BlockMoments {
  public:
+  BlockMoments(CpuContext& context, Index blocks, Index channels)
+      : BlockMoments(context.workspace(), blocks, channels) {}
   /// Takes its memory from the workspace, where it stays until the caller's mark dies.
   BlockMoments(Workspace& workspace, Index blocks, Index channels)
       : counts_(workspace.take<double>(blocks)),
@@ -105,9 +190,7 @@ class BlockMoments {
           total[c] = static_cast<double>(square[c]);
           continue;
         }
-        const double difference = static_cast<double>(sum[c]) - mean[c];
-        mean[c] += difference * (n / all);
-        total[c] += static_cast<double>(square[c]) + difference * difference * (before * n / all);
+        detail::join_moments(before, mean[c], total[c], n, static_cast<double>(sum[c]), static_cast<double>(square[c]));
       }
       counts_[block] = all;
     }
@@ -120,10 +203,8 @@ class BlockMoments {
       double count = 0, centre = 0, squares = 0;
       for (Index b = 0; b < counts_.size(); ++b) {
         if (counts_[b] == 0) continue;
-        const double all = count + counts_[b], difference = means_(b, c) - centre;
-        centre += difference * (counts_[b] / all);
-        squares += squares_(b, c) + difference * difference * (count * counts_[b] / all);
-        count = all;
+        detail::join_moments(count, centre, squares, counts_[b], means_(b, c), squares_(b, c));
+        count += counts_[b];
       }
       mean[c] = static_cast<T>(centre);
       variance[c] = static_cast<T>(count > 0 ? squares / count : 0);
@@ -138,9 +219,11 @@ class BlockMoments {
 };
 
 /// sum_n d_nc and sum_n d_nc (x_nc - m_c) of channels from blocks of rows.
-template <class T>
+template <class T, class Space = Host>
 class BlockGradientSums {
  public:
+  BlockGradientSums(CpuContext& context, Index blocks, Index channels)
+      : BlockGradientSums(context.workspace(), blocks, channels) {}
   BlockGradientSums(Workspace& workspace, Index blocks, Index channels)
       : channels_(channels),
         totals_(workspace.take<double>(blocks, 2 * channels)),
@@ -169,10 +252,7 @@ class BlockGradientSums {
         math::for_each_pack<T>(0, channels_, [&](auto lanes) {
           const Pack value = lanes.load(in);
           Pack d = lanes.load(up);
-          if constexpr (Relu) {
-            const Pack y = math::multiply_add(value, lanes.load(scale), lanes.load(shift));
-            d = math::select(y > Pack(0), d, Pack(0));
-          }
+          if constexpr (Relu) d = detail::where_relu_passes(value, lanes.load(scale), lanes.load(shift), d);
           lanes.store(plain, lanes.load(plain) + d);
           lanes.store(centred, math::multiply_add(d, value - lanes.load(mean), lanes.load(centred)));
           take(r, lanes, d);
@@ -199,17 +279,52 @@ class BlockGradientSums {
   MatrixView<T> sums_;
 };
 
-/// inverse_deviation, scale and shift from `norm.mean` and `variance`; an empty `weight` is 1, an empty `bias` 0.
-template <class T>
-void batch_norm_coefficients(VectorView<const std::type_identity_t<T>> variance,
-                             VectorView<const std::type_identity_t<T>> weight,
-                             VectorView<const std::type_identity_t<T>> bias, std::type_identity_t<T> eps,
-                             const BatchNormCoefficients<T>& norm) {
-  for (Index c = 0; c < norm.mean.size(); ++c) {
+namespace detail {
+
+/// The coefficients of channel c.
+template <class T, class Space>
+struct ChannelCoefficients {
+  VectorView<const T, Space> mean, variance, weight, bias;
+  T eps;
+  BatchNormCoefficients<T, Space> norm;
+
+  EOSIN_HOST_DEVICE void operator()(Index c) const {
+    norm.mean[c] = mean[c];
     norm.inverse_deviation[c] = T(1) / std::sqrt(variance[c] + eps);
     norm.scale[c] = weight.empty() ? norm.inverse_deviation[c] : weight[c] * norm.inverse_deviation[c];
     norm.shift[c] = (bias.empty() ? T(0) : bias[c]) - norm.mean[c] * norm.scale[c];
   }
+};
+
+template <class T, class Space>
+struct ChannelInputGradient {
+  BatchNormCoefficients<T, Space> norm;
+  VectorView<const T, Space> scale;
+  VectorView<const double, Space> sum, centred;
+  Index rows;
+  BatchNormInputGradient<T, Space> gradient;
+
+  EOSIN_HOST_DEVICE void operator()(Index c) const {
+    const double share = rows > 0 ? static_cast<double>(scale[c]) / static_cast<double>(rows) : 0;
+    const auto deviation = static_cast<double>(norm.inverse_deviation[c]);
+    gradient.mean[c] = norm.mean[c];
+    gradient.slope[c] = scale[c];
+    gradient.offset[c] = static_cast<T>(share * sum[c]);
+    gradient.tilt[c] = static_cast<T>(share * deviation * deviation * centred[c]);
+  }
+};
+
+}  // namespace detail
+
+/// The coefficients from `mean` and `variance`; an empty `weight` is 1, an empty `bias` 0.
+template <class T, Context C>
+void batch_norm_coefficients(C& context, VectorView<const std::type_identity_t<T>, typename C::space> mean,
+                             VectorView<const std::type_identity_t<T>, typename C::space> variance,
+                             VectorView<const std::type_identity_t<T>, typename C::space> weight,
+                             VectorView<const std::type_identity_t<T>, typename C::space> bias, T eps,
+                             const BatchNormCoefficients<T, typename C::space>& norm) {
+  for_each_channel(context, "batch_norm_coefficients", norm.mean.size(),
+                   detail::ChannelCoefficients<T, typename C::space>{mean, variance, weight, bias, eps, norm});
 }
 
 /// y = s x + t, then relu if `Relu`, for a range of rows on the calling thread. y may be x.
@@ -222,12 +337,7 @@ void normalise_rows_of_batch(MatrixView<const std::type_identity_t<T>> x, const 
     const T* in = &x(r, 0);
     T* out = &y(r, 0);
     math::for_each_pack<T>(0, x.cols(), [&](auto lanes) {
-      const auto value = math::multiply_add(lanes.load(in), lanes.load(scale), lanes.load(shift));
-      if constexpr (Relu) {
-        lanes.store(out, detail::positive_part(value));
-      } else {
-        lanes.store(out, value);
-      }
+      lanes.store(out, detail::normalised<Relu>(lanes.load(in), lanes.load(scale), lanes.load(shift)));
     });
   }
 }
@@ -236,33 +346,28 @@ void normalise_rows_of_batch(MatrixView<const std::type_identity_t<T>> x, const 
 template <class T>
 void relu_backward_rows(MatrixView<const std::type_identity_t<T>> x, const BatchNormCoefficients<T>& norm,
                         MatrixView<T> d) {
-  using Pack = math::Pack<T>;
   const T* scale = norm.scale.data();
   const T* shift = norm.shift.data();
   for (Index r = 0; r < x.rows(); ++r) {
     const T* in = &x(r, 0);
     T* out = &d(r, 0);
     math::for_each_pack<T>(0, x.cols(), [&](auto lanes) {
-      const Pack y = math::multiply_add(lanes.load(in), lanes.load(scale), lanes.load(shift));
-      lanes.store(out, math::select(y > Pack(0), lanes.load(out), Pack(0)));
+      lanes.store(out,
+                  detail::where_relu_passes(lanes.load(in), lanes.load(scale), lanes.load(shift), lanes.load(out)));
     });
   }
 }
 
 /// Coefficients of dx from the sums of BlockGradientSums. `rows` is N in training and 0 otherwise, when the statistics
 /// do not depend on x; `scale` is s_c, or what multiplies d_nc in its place.
-template <class T>
-void batch_norm_input_gradient(const BatchNormCoefficients<T>& norm, VectorView<const std::type_identity_t<T>> scale,
-                               VectorView<const double> sum, VectorView<const double> centred, Index rows,
-                               const BatchNormInputGradient<T>& gradient) {
-  for (Index c = 0; c < norm.mean.size(); ++c) {
-    const double share = rows > 0 ? static_cast<double>(scale[c]) / static_cast<double>(rows) : 0;
-    const auto deviation = static_cast<double>(norm.inverse_deviation[c]);
-    gradient.mean[c] = norm.mean[c];
-    gradient.slope[c] = scale[c];
-    gradient.offset[c] = static_cast<T>(share * sum[c]);
-    gradient.tilt[c] = static_cast<T>(share * deviation * deviation * centred[c]);
-  }
+template <class T, Context C>
+void batch_norm_input_gradient(C& context, const BatchNormCoefficients<T, typename C::space>& norm,
+                               VectorView<const std::type_identity_t<T>, typename C::space> scale,
+                               VectorView<const double, typename C::space> sum,
+                               VectorView<const double, typename C::space> centred, Index rows,
+                               const BatchNormInputGradient<T, typename C::space>& gradient) {
+  for_each_channel(context, "batch_norm_input_gradient", norm.mean.size(),
+                   detail::ChannelInputGradient<T, typename C::space>{norm, scale, sum, centred, rows, gradient});
 }
 
 /// dx for a range of rows on the calling thread; dx may be d.
@@ -278,11 +383,42 @@ void batch_norm_backward_rows(MatrixView<const std::type_identity_t<T>> x, Matri
     const T* up = &d(r, 0);
     T* out = &dx(r, 0);
     math::for_each_pack<T>(0, x.cols(), [&](auto lanes) {
-      const auto back = math::multiply_add(lanes.load(in) - lanes.load(mean), lanes.load(tilt), lanes.load(offset));
-      lanes.store(out, lanes.load(slope) * lanes.load(up) - back);
+      lanes.store(out, detail::input_gradient(lanes.load(in), lanes.load(up), lanes.load(mean), lanes.load(slope),
+                                              lanes.load(offset), lanes.load(tilt)));
     });
   }
 }
 
+// The same behind a context, for code that runs on a device too, where they queue.
+
+template <bool Relu, class T>
+void normalise_rows_of_batch(CpuContext&, MatrixView<const std::type_identity_t<T>> x,
+                             const BatchNormCoefficients<T>& norm, MatrixView<T> y) {
+  normalise_rows_of_batch<Relu, T>(x, norm, y);
+}
+template <class T>
+void relu_backward_rows(CpuContext&, MatrixView<const std::type_identity_t<T>> x, const BatchNormCoefficients<T>& norm,
+                        MatrixView<T> d) {
+  relu_backward_rows<T>(x, norm, d);
+}
+template <class T>
+void batch_norm_backward_rows(CpuContext&, MatrixView<const std::type_identity_t<T>> x,
+                              MatrixView<const std::type_identity_t<T>> d, const BatchNormInputGradient<T>& gradient,
+                              MatrixView<T> dx) {
+  batch_norm_backward_rows<T>(x, d, gradient, dx);
+}
+
+/// A vector of equal numbers in the memory that is named.
+template <class T>
+Vector<T> constant_vector(Host, Index size, T value) {
+  Vector<T> out(size);
+  out.fill(value);
+  return out;
+}
+
 }  // namespace EOSIN_ISA_NAMESPACE
 }  // namespace eosin::ops
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/ops/batch_norm.cuh>
+#endif

@@ -20,8 +20,8 @@
 // streamed forms. Sums over blocks are added in order: results do not depend on the number of threads. Derivation:
 // docs/derivations/convolution.md.
 
-#include <eosin/core/eigen.hpp>
 #include <eosin/ops/gemm.hpp>
+#include <eosin/ops/windows.hpp>
 
 #include <algorithm>
 #include <string_view>
@@ -58,6 +58,10 @@ inline ConvolutionBlocks convolution_blocks(const ConvolutionShape& shape) {
   blocks.out_rows = images * shape.out_pixels();
   blocks.count = shape.images / images;
   return blocks;
+}
+
+inline ConvolutionBlocks convolution_blocks(const CpuContext&, const ConvolutionShape& shape) {
+  return convolution_blocks(shape);
 }
 
 namespace detail {
@@ -246,7 +250,8 @@ void convolution_streamed(CpuContext& context, const ConvolutionShape& shape, So
   // X W' is the form that libraries do at three quarters of the rate of X W; the weights are few.
   const bool turned = shape.pointwise() && gemm != nullptr;
   const auto turned_matrix = workspace.take<T>(turned ? shape.channels : 0, shape.outputs);
-  if (turned) as_eigen(turned_matrix) = as_eigen(matrix).transpose();
+  for (Index c = 0; c < turned_matrix.rows(); ++c)
+    for (Index o = 0; o < shape.outputs; ++o) turned_matrix(c, o) = matrix(o, c);
   const auto multiply = [&](MatrixView<const T> columns, MatrixView<T> y, [[maybe_unused]] int worker) {
     if constexpr (std::is_same_v<T, float>) {
       if (wide) {
@@ -500,3 +505,7 @@ void convolution_backward(CpuContext& context, const ConvolutionShape& shape,
 
 }  // namespace EOSIN_ISA_NAMESPACE
 }  // namespace eosin::ops
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/ops/convolution.cuh>
+#endif

@@ -16,6 +16,12 @@
 #include <type_traits>
 
 namespace eosin::ops {
+
+/// Numbers of rows where a layer computes.
+template <class Space>
+using RowNumbers =
+    std::conditional_t<std::is_same_v<Space, Host>, std::span<const Index>, VectorView<const Index, Space>>;
+
 inline namespace EOSIN_ISA_NAMESPACE {
 
 namespace detail {
@@ -62,3 +68,7 @@ void add_to_rows(CpuContext& context, MatrixView<const std::type_identity_t<T>> 
 
 }  // namespace EOSIN_ISA_NAMESPACE
 }  // namespace eosin::ops
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/ops/gather_rows.cuh>
+#endif

@@ -14,6 +14,7 @@
 #include <eosin/core/context.hpp>
 #include <eosin/math/pack.hpp>
 #include <eosin/ops/batch_norm.hpp>
+#include <eosin/ops/windows.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -53,6 +54,18 @@ inline void require_pool(const char* function, const PoolShape& s) {
                      " pixels are smaller than the window of " + std::to_string(s.window));
 }
 
+/// The value that is pooled: x, or relu(s x + t) where there is a norm.
+template <math::Number V>
+EOSIN_HOST_DEVICE inline EOSIN_ALWAYS_INLINE V pooled_value(bool norm, V x, std::type_identity_t<V> scale,
+                                                            std::type_identity_t<V> shift) {
+  return norm ? normalised<true>(x, scale, shift) : x;
+}
+
+struct Nothing {
+  template <class... Arguments>
+  void operator()(const Arguments&...) const {}
+};
+
 }  // namespace detail
 
 /// max of relu(s x + t), or of x where `norm` is null, for one image on the calling thread.
@@ -63,19 +76,19 @@ void max_pool_image(const PoolShape& s, MatrixView<const std::type_identity_t<T>
   const Index wide = s.out_width();
   for (Index r = 0; r < y.rows(); ++r) {
     const Index top = r / wide * s.stride - s.padding, left = r % wide * s.stride - s.padding;
-    const Index u_begin = std::max<Index>(0, -top), u_end = std::min(s.window, s.height - top);
-    const Index v_begin = std::max<Index>(0, -left), v_end = std::min(s.window, s.width - left);
-    const T* corner = &x(std::max<Index>(0, top) * s.width + std::max<Index>(0, left), 0);
+    const auto down = detail::inside_of_window(top, s.window, s.height);
+    const auto across = detail::inside_of_window(left, s.window, s.width);
+    const T* corner = &x((top + down.begin) * s.width + left + across.begin, 0);
     T* out = &y(r, 0);
     std::uint8_t* from = &source(r, 0);
     math::for_each_pack<T>(0, s.channels, [&](auto lanes) {
-      Pack best(-std::numeric_limits<T>::infinity()), place(static_cast<T>(u_begin * s.window + v_begin));
+      Pack best(-std::numeric_limits<T>::infinity()), place(static_cast<T>(down.begin * s.window + across.begin));
       const Pack scale = norm != nullptr ? lanes.load(norm->scale.data()) : Pack(1);
       const Pack shift = norm != nullptr ? lanes.load(norm->shift.data()) : Pack(0);
-      for (Index u = u_begin; u < u_end; ++u)
-        for (Index v = v_begin; v < v_end; ++v) {
-          Pack value = lanes.load(corner + ((u - u_begin) * s.width + (v - v_begin)) * x.stride());
-          if (norm != nullptr) value = detail::positive_part(math::multiply_add(value, scale, shift));
+      for (Index u = down.begin; u < down.end; ++u)
+        for (Index v = across.begin; v < across.end; ++v) {
+          const T* pixel = corner + ((u - down.begin) * s.width + (v - across.begin)) * x.stride();
+          const Pack value = detail::pooled_value(norm != nullptr, lanes.load(pixel), scale, shift);
           const auto larger = value > best;
           best = math::select(larger, value, best);
           place = math::select(larger, Pack(static_cast<T>(u * s.window + v)), place);
@@ -90,18 +103,20 @@ void max_pool_image(const PoolShape& s, MatrixView<const std::type_identity_t<T>
 }
 
 /// y and, per value, the position in the window (row * window + column) that it came from. With `norm`, pools
-/// relu(s x + t) without writing it. x [in_rows x channels], y and source [out_rows x channels].
-template <class T>
+/// relu(s x + t) without writing it. x [in_rows x channels], y and source [out_rows x channels]. An image is a block of
+/// row_blocks(context, images, 1): finish(block, its rows of y) is called when they are there.
+template <class T, class Finish = detail::Nothing>
 void max_pool(CpuContext& context, const PoolShape& shape, MatrixView<const std::type_identity_t<T>> x, MatrixView<T> y,
-              MatrixView<std::uint8_t> source, const BatchNormCoefficients<T>* norm = nullptr) {
+              MatrixView<std::uint8_t> source, const BatchNormCoefficients<T>* norm = nullptr, Finish&& finish = {}) {
   detail::require_pool("max_pool", shape);
   require_shape("max_pool", "x", x, shape.in_rows(), shape.channels);
   require_shape("max_pool", "y", y, shape.out_rows(), shape.channels);
   require_shape("max_pool", "source", source, shape.out_rows(), shape.channels);
   context.parallel_for(shape.images, 1, [&](Index image, Index) {
-    max_pool_image<T>(shape, x.middle_rows(image * shape.in_pixels(), shape.in_pixels()), norm,
-                      y.middle_rows(image * shape.out_pixels(), shape.out_pixels()),
+    const auto rows = y.middle_rows(image * shape.out_pixels(), shape.out_pixels());
+    max_pool_image<T>(shape, x.middle_rows(image * shape.in_pixels(), shape.in_pixels()), norm, rows,
                       source.middle_rows(image * shape.out_pixels(), shape.out_pixels()));
+    finish(image, rows);
   });
 }
 
@@ -114,9 +129,8 @@ void max_pool_backward_rows(const PoolShape& s, MatrixView<const std::type_ident
     const Index a = pixel / s.width + s.padding, b = pixel % s.width + s.padding;
     T* out = &dx(r, 0);
     std::fill_n(out, s.channels, T(0));
-    const Index i_begin = a < s.window ? 0 : (a - s.window) / s.stride + 1;
-    const Index j_begin = b < s.window ? 0 : (b - s.window) / s.stride + 1;
-    const Index i_end = std::min(s.out_height(), a / s.stride + 1), j_end = std::min(s.out_width(), b / s.stride + 1);
+    const auto [i_begin, i_end] = detail::windows_with(a, s.window, s.stride, s.out_height());
+    const auto [j_begin, j_end] = detail::windows_with(b, s.window, s.stride, s.out_width());
     for (Index i = i_begin; i < i_end; ++i)
       for (Index j = j_begin; j < j_end; ++j) {
         const Index row = image * s.out_pixels() + i * s.out_width() + j;
@@ -160,7 +174,7 @@ void average_pool_rows(const PoolShape& s, MatrixView<const std::type_identity_t
       for (Index u = 0; u < s.window; ++u)
         for (Index v = 0; v < s.window; ++v) {
           const Pack value = lanes.load(corner + (u * s.width + v) * x.stride());
-          sum = sum + (norm != nullptr ? detail::positive_part(math::multiply_add(value, scale, shift)) : value);
+          sum = sum + detail::pooled_value(norm != nullptr, value, scale, shift);
         }
       lanes.store(out, sum * share);
     });
@@ -191,9 +205,8 @@ void average_pool_backward_rows(const PoolShape& s, MatrixView<const std::type_i
     const Index a = pixel / s.width, b = pixel % s.width;
     T* out = &dx(r, 0);
     std::fill_n(out, s.channels, T(0));
-    const Index i_begin = a < s.window ? 0 : (a - s.window) / s.stride + 1;
-    const Index j_begin = b < s.window ? 0 : (b - s.window) / s.stride + 1;
-    const Index i_end = std::min(s.out_height(), a / s.stride + 1), j_end = std::min(s.out_width(), b / s.stride + 1);
+    const auto [i_begin, i_end] = detail::windows_with(a, s.window, s.stride, s.out_height());
+    const auto [j_begin, j_end] = detail::windows_with(b, s.window, s.stride, s.out_width());
     for (Index i = i_begin; i < i_end; ++i)
       for (Index j = j_begin; j < j_end; ++j) {
         const T* up = &dy(image * s.out_pixels() + i * s.out_width() + j, 0);
@@ -258,5 +271,32 @@ void mean_pixels_backward_rows(MatrixView<const std::type_identity_t<T>> dy, Ind
   }
 }
 
+// The same behind a context, for code that runs on a device too, where they queue.
+
+template <class T>
+void max_pool_backward_rows(CpuContext&, const PoolShape& s, MatrixView<const std::type_identity_t<T>> dy,
+                            MatrixView<const std::uint8_t> source, Index begin, MatrixView<T> dx) {
+  max_pool_backward_rows<T>(s, dy, source, begin, dx);
+}
+template <class T>
+void average_pool_rows(CpuContext&, const PoolShape& s, MatrixView<const std::type_identity_t<T>> x,
+                       const BatchNormCoefficients<T>* norm, Index begin, MatrixView<T> y) {
+  average_pool_rows<T>(s, x, norm, begin, y);
+}
+template <class T>
+void average_pool_backward_rows(CpuContext&, const PoolShape& s, MatrixView<const std::type_identity_t<T>> dy,
+                                Index begin, MatrixView<T> dx) {
+  average_pool_backward_rows<T>(s, dy, begin, dx);
+}
+template <class T>
+void mean_pixels_backward_rows(CpuContext&, MatrixView<const std::type_identity_t<T>> dy, Index pixels, Index begin,
+                               MatrixView<T> dx) {
+  mean_pixels_backward_rows<T>(dy, pixels, begin, dx);
+}
+
 }  // namespace EOSIN_ISA_NAMESPACE
 }  // namespace eosin::ops
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/ops/pooling.cuh>
+#endif

@@ -43,6 +43,15 @@ void column_sums(CpuContext& context, MatrixView<const std::type_identity_t<T>> 
     for (Index c = 0; c < out.size(); ++c) out[c] += scale * partial(0, c);
 }
 
+/// sum[0] = sum_i x[i], in their order.
+template <class T>
+void sum_elements(CpuContext&, VectorView<const std::type_identity_t<T>> x, VectorView<T> sum) {
+  require_size("sum_elements", "sum", "elements", sum.size(), 1);
+  T total = 0;
+  for (Index i = 0; i < x.size(); ++i) total += x[i];
+  sum[0] = total;
+}
+
 /// out[c] = mean_n x(n, c); x must have a row.
 template <class T>
 void column_means(CpuContext& context, MatrixView<const std::type_identity_t<T>> x, VectorView<T> out) {

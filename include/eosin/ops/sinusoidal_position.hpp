@@ -25,13 +25,16 @@ struct SinusoidalOptions {
 
 namespace detail {
 
+/// e_width(position)_channel.
+EOSIN_HOST_DEVICE inline double sinusoid(Index position, double base, Index width, Index channel) {
+  const double exponent = -2.0 * static_cast<double>(channel / 2) / static_cast<double>(width);
+  const double angle = static_cast<double>(position) * std::pow(base, exponent);
+  return channel % 2 == 0 ? std::sin(angle) : std::cos(angle);
+}
+
 template <class T>
 void add_sinusoid(Index position, double base, Index width, T* out) {
-  for (Index c = 0; c < width; ++c) {
-    const double exponent = -2.0 * static_cast<double>(c / 2) / static_cast<double>(width);
-    const double angle = static_cast<double>(position) * std::pow(base, exponent);
-    out[c] += static_cast<T>(c % 2 == 0 ? std::sin(angle) : std::cos(angle));
-  }
+  for (Index c = 0; c < width; ++c) out[c] += static_cast<T>(sinusoid(position, base, width, c));
 }
 
 }  // namespace detail
@@ -58,3 +61,7 @@ void add_sinusoidal_position(CpuContext& context, MatrixView<const Index> positi
 }
 
 }  // namespace eosin::ops
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/ops/sinusoidal_position.cuh>
+#endif

@@ -26,6 +26,20 @@ struct AdamStep {
   }
 };
 
+/// The same with an update that lies on the device.
+template <class T>
+struct AdamStepFromMemory {
+  const AdamUpdate<T>* update;
+  const double* gradient_scale;
+  T* values;
+  const T* gradients;
+  T* first;
+  T* second;
+  __device__ void operator()(Index i) const {
+    AdamStep<T>{update->scaled(*gradient_scale), values, gradients, first, second}(i);
+  }
+};
+
 }  // namespace kernels
 
 /// The update of n elements without gaps.
@@ -34,6 +48,18 @@ void adam_step(CudaContext& context, const AdamUpdate<T>& update, VectorView<T, 
                VectorView<const T, Device> gradients, VectorView<T, Device> first, VectorView<T, Device> second) {
   for_each_element(context, "adam_step", values.size(),
                    kernels::AdamStep<T>{update, values.data(), gradients.data(), first.data(), second.data()});
+}
+
+/// The same with update and gradient scale read on the device.
+template <class T>
+void adam_step(CudaContext& context, VectorView<const AdamUpdate<T>, Device> update,
+               VectorView<const double, Device> gradient_scale, VectorView<T, Device> values,
+               VectorView<const T, Device> gradients, VectorView<T, Device> first, VectorView<T, Device> second) {
+  require_size("adam_step", "update", "elements", update.size(), 1);
+  require_size("adam_step", "gradient_scale", "elements", gradient_scale.size(), 1);
+  for_each_element(context, "adam_step", values.size(),
+                   kernels::AdamStepFromMemory<T>{update.data(), gradient_scale.data(), values.data(),
+                                                  gradients.data(), first.data(), second.data()});
 }
 
 }  // namespace EOSIN_ISA_NAMESPACE

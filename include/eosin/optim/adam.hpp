@@ -48,6 +48,16 @@ class AdamUpdate {
     scale_ = static_cast<T>(gradient_scale);
   }
 
+  /// Nothing; to be overwritten.
+  AdamUpdate() = default;
+
+  /// The same with another gradient scale.
+  EOSIN_HOST_DEVICE AdamUpdate scaled(double gradient_scale) const {
+    AdamUpdate update = *this;
+    update.scale_ = static_cast<T>(gradient_scale);
+    return update;
+  }
+
   /// Roundings are written out, so that an element gets the same bits wherever it is updated.
   template <math::Number V>
   EOSIN_HOST_DEVICE EOSIN_ALWAYS_INLINE void operator()(V& value, V gradient, V& first, V& second) const {
@@ -117,6 +127,21 @@ class Adam {
     ++steps_;
     adam_step<T>(context, AdamUpdate<T>(options_, steps_, learning_rate, gradient_scale), parameters.values(),
                  std::as_const(parameters).gradients(), first_.view(), second_.view());
+  }
+
+  /// Counts a step and returns what it does to an element, for queue_step.
+  AdamUpdate<T> next_update(double learning_rate) {
+    ++steps_;
+    return AdamUpdate<T>(options_, steps_, learning_rate);
+  }
+  /// On a device: the step that `update` [1] describes, with gradients multiplied by `gradient_scale` [1]. Both are read
+  /// when the device comes to it, so that a graph can repeat the call with other values.
+  template <Context C>
+  void queue_step(C& context, Parameters<T, Space>& parameters, VectorView<const AdamUpdate<T>, Space> update,
+                  VectorView<const double, Space> gradient_scale) {
+    require_size("Adam::queue_step", "parameters", "elements", parameters.values().size(), first_.size());
+    adam_step<T>(context, update, gradient_scale, parameters.values(), std::as_const(parameters).gradients(),
+                 first_.view(), second_.view());
   }
 
  private:

@@ -22,7 +22,10 @@ double gradient_norm(CpuContext& context, VectorView<const T> gradients) {
 }
 
 /// The factor c that gradients of this norm are to be multiplied by.
-inline double clip_factor(double norm, double limit) { return std::min(1.0, limit / (norm + 1e-6)); }
+EOSIN_HOST_DEVICE inline double clip_factor(double norm, double limit) {
+  const double factor = limit / (norm + 1e-6);
+  return factor < 1.0 ? factor : 1.0;
+}
 
 }  // namespace eosin::optim
 

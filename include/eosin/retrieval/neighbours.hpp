@@ -29,15 +29,33 @@ struct RetrievalOptions {
 };
 
 /// All [q x k], one row per query, neighbours by falling similarity.
-template <class T>
+template <class T, class Space = Host>
 struct Neighbours {
-  Matrix<Index> indices;
-  Matrix<T> similarity;
-  Matrix<T> distance;
-  Matrix<T> weights;
+  Matrix<Index, Space> indices;
+  Matrix<T, Space> similarity;
+  Matrix<T, Space> distance;
+  Matrix<T, Space> weights;
 };
 
 namespace detail {
+
+inline void require_neighbours(Index k, Index keys) {
+  require_value(k >= 1 && k <= keys, "find_neighbours",
+                std::to_string(k) + " neighbours of " + std::to_string(keys) + " keys are asked for");
+}
+
+template <class T, class Space>
+Neighbours<T, Space> room_for_neighbours(Index queries, Index k) {
+  return {Matrix<Index, Space>(queries, k), Matrix<T, Space>(queries, k), Matrix<T, Space>(queries, k),
+          Matrix<T, Space>(queries, k)};
+}
+
+/// (smallest / d)^2, the weight of a neighbour before weights are scaled to sum to 1.
+EOSIN_HOST_DEVICE inline double neighbour_share(Weighting weighting, double smallest, double d) {
+  if (weighting == Weighting::uniform) return 1.0;
+  if (smallest == 0) return d == 0 ? 1.0 : 0.0;
+  return (smallest / d) * (smallest / d);
+}
 
 template <class T>
 void require_indices(const char* function, MatrixView<const Index> indices, MatrixView<const T> rows) {
@@ -89,10 +107,7 @@ void neighbour_weights(MatrixView<const T> distance, Weighting weighting, Matrix
       smallest = std::min(smallest, d);
     }
     const auto share = [&](Index j) {
-      const double d = static_cast<double>(distance(q, j));
-      if (weighting == Weighting::uniform) return 1.0;
-      if (smallest == 0) return d == 0 ? 1.0 : 0.0;
-      return (smallest / d) * (smallest / d);
+      return detail::neighbour_share(weighting, smallest, static_cast<double>(distance(q, j)));
     };
     double sum = 0;
     for (Index j = 0; j < distance.cols(); ++j) sum += share(j);
@@ -129,10 +144,8 @@ void weighted_expression(CpuContext& context, MatrixView<const T> expression, Ma
 template <class T>
 Neighbours<T> find_neighbours(CpuContext& context, MatrixView<const T> keys,
                               MatrixView<const std::type_identity_t<T>> queries, const RetrievalOptions& options = {}) {
-  require_value(options.k >= 1 && options.k <= keys.rows(), "find_neighbours",
-                std::to_string(options.k) + " neighbours of " + std::to_string(keys.rows()) + " keys are asked for");
-  Neighbours<T> found{Matrix<Index>(queries.rows(), options.k), Matrix<T>(queries.rows(), options.k),
-                      Matrix<T>(queries.rows(), options.k), Matrix<T>(queries.rows(), options.k)};
+  detail::require_neighbours(options.k, keys.rows());
+  auto found = detail::room_for_neighbours<T, Host>(queries.rows(), options.k);
   top_k<T>(context, keys, queries, options.k, found.indices, found.similarity);
   neighbour_distances<T>(context, keys, queries, found.indices, options.distance, found.distance);
   neighbour_weights<T>(found.distance, options.weighting, found.weights);
@@ -141,3 +154,7 @@ Neighbours<T> find_neighbours(CpuContext& context, MatrixView<const T> keys,
 
 }  // namespace EOSIN_ISA_NAMESPACE
 }  // namespace eosin::retrieval
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/retrieval/neighbours.cuh>
+#endif

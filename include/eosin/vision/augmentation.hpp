@@ -114,17 +114,25 @@ inline Augmentation draw_augmentation(const AugmentationOptions& options, std::u
 
 namespace detail {
 
-inline float grey(const float* p) {
+// What happens to one pixel, on the processor and on a device.
+
+/// Divided, so that 255 becomes 1.
+EOSIN_HOST_DEVICE inline float unit_of_byte(std::uint8_t byte) {
+  return static_cast<float>(byte) / 255.0f;
+}
+
+EOSIN_HOST_DEVICE inline float grey(const float* p) {
   return 0.2989f * p[0] + 0.587f * p[1] + 0.114f * p[2];
 }
 
-inline float clamp_unit(float x) {
+EOSIN_HOST_DEVICE inline float clamp_unit(float x) {
   return std::min(1.0f, std::max(0.0f, x));
 }
 
 /// Turns the hue of one pixel by a share of the circle.
-inline void turn_hue(float* p, float turn) {
-  const float high = std::max({p[0], p[1], p[2]}), low = std::min({p[0], p[1], p[2]}), range = high - low;
+EOSIN_HOST_DEVICE inline void turn_hue(float* p, float turn) {
+  const float high = std::max(std::max(p[0], p[1]), p[2]), low = std::min(std::min(p[0], p[1]), p[2]),
+              range = high - low;
   if (range <= 0) return;
   float sector = high == p[0]   ? (p[1] - p[2]) / range
                  : high == p[1] ? 2 + (p[2] - p[0]) / range
@@ -139,40 +147,106 @@ inline void turn_hue(float* p, float turn) {
   std::copy_n(colours[whole % 6], 3, p);
 }
 
+/// Whether `draw` makes this change at all.
+EOSIN_HOST_DEVICE inline bool changes(const Augmentation& draw, Augmentation::Colour colour) {
+  switch (colour) {
+    case Augmentation::Colour::brightness:
+      return draw.brightness != 1;
+    case Augmentation::Colour::contrast:
+      return draw.contrast != 1;
+    case Augmentation::Colour::saturation:
+      return draw.saturation != 1;
+    case Augmentation::Colour::hue:
+      return draw.hue != 0;
+  }
+  return false;
+}
+
+/// Makes one change of colour to one pixel; `mean_grey` is that of the patch before it, which contrast alone reads.
+EOSIN_HOST_DEVICE inline void change_colour(const Augmentation& draw, Augmentation::Colour colour, float mean_grey,
+                                            float* p) {
+  const auto blend = [p](float other, float factor) {
+    for (int c = 0; c < 3; ++c) p[c] = clamp_unit(factor * p[c] + (1 - factor) * other);
+  };
+  switch (colour) {
+    case Augmentation::Colour::brightness:
+      for (int c = 0; c < 3; ++c) p[c] = clamp_unit(draw.brightness * p[c]);
+      break;
+    case Augmentation::Colour::contrast:
+      blend(mean_grey, draw.contrast);
+      break;
+    case Augmentation::Colour::saturation:
+      blend(grey(p), draw.saturation);
+      break;
+    case Augmentation::Colour::hue:
+      turn_hue(p, draw.hue);
+      break;
+  }
+}
+
+EOSIN_HOST_DEVICE inline void normalise_pixel(PixelNormalisation normalisation, float* p) {
+  if (normalisation == PixelNormalisation::bgr_bytes) {
+    const float red = p[0];
+    p[0] = p[2] * 255.0f;
+    p[1] = p[1] * 255.0f;
+    p[2] = red * 255.0f;
+  } else if (normalisation == PixelNormalisation::imagenet) {
+    constexpr auto mean = imagenet_mean;
+    constexpr auto deviation = imagenet_deviation;
+    for (std::size_t c = 0; c < 3; ++c) p[c] = (p[c] - mean[c]) / deviation[c];
+  }
+}
+
+/// Where the pixels of a patch come from that is flipped and then rotated.
+struct Orientation {
+  Index width, height;
+  bool turned, black, horizontal_flip, vertical_flip;
+  double cosine, sine, centre_x, centre_y;
+
+  Orientation(const Augmentation& draw, Index w, Index h)
+      : width(w),
+        height(h),
+        turned(draw.angle != 0),
+        black(draw.fill == RotationFill::black),
+        horizontal_flip(draw.horizontal_flip),
+        vertical_flip(draw.vertical_flip),
+        cosine(std::cos(draw.angle * std::numbers::pi / 180)),
+        sine(std::sin(draw.angle * std::numbers::pi / 180)),
+        centre_x(0.5 * static_cast<double>(w - 1)),
+        centre_y(0.5 * static_cast<double>(h - 1)) {}
+
+  /// Number of the pixel that (x, y) comes from; -1 for black.
+  EOSIN_HOST_DEVICE Index source(Index x, Index y) const {
+    Index from_x = x, from_y = y;
+    if (turned) {
+      // y points down: the source of a counterclockwise turn lies clockwise of its target.
+      const double dx = static_cast<double>(x) - centre_x, dy = static_cast<double>(y) - centre_y;
+      from_x = static_cast<Index>(std::floor(cosine * dx - sine * dy + centre_x + 0.5));
+      from_y = static_cast<Index>(std::floor(sine * dx + cosine * dy + centre_y + 0.5));
+    }
+    if (black && (from_x < 0 || from_x >= width || from_y < 0 || from_y >= height)) return -1;
+    from_x = mirror_index(from_x, width);
+    from_y = mirror_index(from_y, height);
+    if (horizontal_flip) from_x = width - 1 - from_x;
+    if (vertical_flip) from_y = height - 1 - from_y;
+    return from_y * width + from_x;
+  }
+};
+
 }  // namespace detail
 
 /// Applies the colour part of `draw` to interleaved RGB pixels in [0, 1], in place.
 inline void jitter_colours(std::span<float> rgb, const Augmentation& draw) {
   require_value(rgb.size() % 3 == 0, "jitter_colours", "the number of values is not a multiple of 3");
-  const auto blend = [](float x, float other, float factor) {
-    return detail::clamp_unit(factor * x + (1 - factor) * other);
-  };
   for (const auto colour : draw.order) {
-    switch (colour) {
-      case Augmentation::Colour::brightness:
-        if (draw.brightness != 1)
-          for (float& x : rgb) x = detail::clamp_unit(draw.brightness * x);
-        break;
-      case Augmentation::Colour::contrast: {
-        if (draw.contrast == 1 || rgb.empty()) break;
-        double sum = 0;
-        for (std::size_t i = 0; i < rgb.size(); i += 3) sum += static_cast<double>(detail::grey(&rgb[i]));
-        const float mean = static_cast<float>(sum / static_cast<double>(rgb.size() / 3));
-        for (float& x : rgb) x = blend(x, mean, draw.contrast);
-        break;
-      }
-      case Augmentation::Colour::saturation:
-        if (draw.saturation == 1) break;
-        for (std::size_t i = 0; i < rgb.size(); i += 3) {
-          const float grey = detail::grey(&rgb[i]);
-          for (std::size_t c = 0; c < 3; ++c) rgb[i + c] = blend(rgb[i + c], grey, draw.saturation);
-        }
-        break;
-      case Augmentation::Colour::hue:
-        if (draw.hue == 0) break;
-        for (std::size_t i = 0; i < rgb.size(); i += 3) detail::turn_hue(&rgb[i], draw.hue);
-        break;
+    if (!detail::changes(draw, colour) || rgb.empty()) continue;
+    float mean = 0;
+    if (colour == Augmentation::Colour::contrast) {
+      double sum = 0;
+      for (std::size_t i = 0; i < rgb.size(); i += 3) sum += static_cast<double>(detail::grey(&rgb[i]));
+      mean = static_cast<float>(sum / static_cast<double>(rgb.size() / 3));
     }
+    for (std::size_t i = 0; i < rgb.size(); i += 3) detail::change_colour(draw, colour, mean, &rgb[i]);
   }
 }
 
@@ -184,28 +258,16 @@ inline void orient_pixels(std::span<const float> rgb, Index width, Index height,
                "width * height * 3");
   require_size("orient_pixels", "out", "values", static_cast<Index>(out.size()), 3 * width * height,
                "width * height * 3");
-  const double radians = draw.angle * std::numbers::pi / 180;
-  const double cosine = std::cos(radians), sine = std::sin(radians);
-  const double centre_x = 0.5 * static_cast<double>(width - 1), centre_y = 0.5 * static_cast<double>(height - 1);
+  const detail::Orientation orientation(draw, width, height);
   for (Index y = 0; y < height; ++y)
     for (Index x = 0; x < width; ++x) {
-      Index from_x = x, from_y = y;
-      if (draw.angle != 0) {
-        // y points down: the source of a counterclockwise turn lies clockwise of its target.
-        const double dx = static_cast<double>(x) - centre_x, dy = static_cast<double>(y) - centre_y;
-        from_x = static_cast<Index>(std::floor(cosine * dx - sine * dy + centre_x + 0.5));
-        from_y = static_cast<Index>(std::floor(sine * dx + cosine * dy + centre_y + 0.5));
-      }
       float* to = out.data() + 3 * (y * width + x);
-      if (draw.fill == RotationFill::black && (from_x < 0 || from_x >= width || from_y < 0 || from_y >= height)) {
+      const Index from = orientation.source(x, y);
+      if (from < 0) {
         std::fill_n(to, 3, 0.0f);
-        continue;
+      } else {
+        std::copy_n(rgb.data() + 3 * from, 3, to);
       }
-      from_x = mirror_index(from_x, width);
-      from_y = mirror_index(from_y, height);
-      if (draw.horizontal_flip) from_x = width - 1 - from_x;
-      if (draw.vertical_flip) from_y = height - 1 - from_y;
-      std::copy_n(rgb.data() + 3 * (from_y * width + from_x), 3, to);
     }
 }
 
@@ -213,14 +275,7 @@ inline void orient_pixels(std::span<const float> rgb, Index width, Index height,
 inline void normalise_pixels(std::span<float> rgb, PixelNormalisation normalisation) {
   require_value(rgb.size() % 3 == 0, "normalise_pixels", "the number of values is not a multiple of 3");
   if (normalisation == PixelNormalisation::unit) return;
-  for (std::size_t i = 0; i < rgb.size(); i += 3) {
-    if (normalisation == PixelNormalisation::bgr_bytes) {
-      std::swap(rgb[i], rgb[i + 2]);
-      for (std::size_t c = 0; c < 3; ++c) rgb[i + c] *= 255.0f;
-    } else {
-      for (std::size_t c = 0; c < 3; ++c) rgb[i + c] = (rgb[i + c] - imagenet_mean[c]) / imagenet_deviation[c];
-    }
-  }
+  for (std::size_t i = 0; i < rgb.size(); i += 3) detail::normalise_pixel(normalisation, &rgb[i]);
 }
 
 /// out [height x width x 3] of a patch after `draw` and normalisation. `draw` = {} leaves the pixels as they are.
@@ -232,11 +287,14 @@ inline void render_patch(const Image& patch, const Augmentation& draw, PixelNorm
   const bool oriented = draw.angle != 0 || draw.horizontal_flip || draw.vertical_flip;
   std::vector<float> buffer(oriented ? out.size() : 0);
   const std::span<float> pixels = oriented ? std::span<float>(buffer) : out;
-  // Divided, so that 255 becomes 1.
-  for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<float>(patch.pixels[i]) / 255.0f;
+  for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = detail::unit_of_byte(patch.pixels[i]);
   jitter_colours(pixels, draw);
   if (oriented) orient_pixels(pixels, patch.width, patch.height, draw, out);
   normalise_pixels(out, normalisation);
 }
 
 }  // namespace eosin::vision
+
+#if defined(EOSIN_CUDA_KERNELS)
+#include <eosin/vision/augmentation.cuh>
+#endif

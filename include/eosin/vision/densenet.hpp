@@ -39,19 +39,47 @@ struct DenseNetOptions {
   layers::BatchNormOptions norm;
 };
 
-template <class T>
+namespace detail {
+
+/// Adds the sums of one reader of a block's buffer to those of the buffer.
+template <class T, class Space>
+struct AddWeightedSums {
+  VectorView<const T, Space> weight;
+  VectorView<const double, Space> sum, centred;
+  VectorView<double, Space> all, all_centred;
+
+  EOSIN_HOST_DEVICE void operator()(Index c) const {
+    all[c] += static_cast<double>(weight[c]) * sum[c];
+    all_centred[c] += static_cast<double>(weight[c]) * centred[c];
+  }
+};
+
+/// Coefficients with which dx = d.
+template <class T, class Space>
+struct SameGradient {
+  ops::BatchNormInputGradient<T, Space> gradient;
+
+  EOSIN_HOST_DEVICE void operator()(Index c) const {
+    gradient.mean[c] = gradient.offset[c] = gradient.tilt[c] = T(0);
+    gradient.slope[c] = T(1);
+  }
+};
+
+}  // namespace detail
+
+template <class T, class Space = Host>
 class DenseNet {
   struct DenseLayer {
-    layers::BatchNorm<T> norm1;
-    layers::Convolution<T> conv1;
-    layers::BatchNorm<T> norm2;
-    layers::Convolution<T> conv2;
+    layers::BatchNorm<T, Space> norm1;
+    layers::Convolution<T, Space> conv1;
+    layers::BatchNorm<T, Space> norm2;
+    layers::Convolution<T, Space> conv2;
   };
   struct Transition {
-    layers::BatchNorm<T> norm;
-    layers::Convolution<T> conv;
+    layers::BatchNorm<T, Space> norm;
+    layers::Convolution<T, Space> conv;
   };
-  using NormCache = typename layers::BatchNorm<T>::Cache;
+  using NormCache = typename layers::BatchNorm<T, Space>::Cache;
 
  public:
   /// What backward reads. About 17 MB per image of 224 x 224 in DenseNet-121 and float.
@@ -60,24 +88,24 @@ class DenseNet {
     friend class DenseNet;
     struct LayerCache {
       NormCache norm1, norm2;
-      Matrix<T> bottleneck;
+      Matrix<T, Space> bottleneck;
     };
     struct BlockCache {
       Index height = 0, width = 0;
-      Matrix<T> features;
-      Vector<T> mean, variance;  // of the batch
-      NormCache statistics;      // with weight 1 and bias 0
+      Matrix<T, Space> features;
+      Vector<T, Space> mean, variance;  // of the batch
+      NormCache statistics;             // with weight 1 and bias 0
       std::vector<LayerCache> layers;
       NormCache after;  // of the transition or of norm5
     };
-    ImageBatch<const T> images;
-    typename Stem<T>::Cache stem;
+    ImageBatch<const T, Space> images;
+    typename Stem<T, Space>::Cache stem;
     std::vector<BlockCache> blocks;
     bool complete = false;
   };
 
   /// Registers the parameters in the order of torchvision's state_dict.
-  DenseNet(Parameters<T>& parameters, const std::string& prefix, const DenseNetOptions& options = {})
+  DenseNet(Parameters<T, Space>& parameters, const std::string& prefix, const DenseNetOptions& options = {})
       : options_(checked(options)),
         prefix_(prefix.empty() ? "" : prefix + "."),
         parameters_(&parameters),
@@ -94,17 +122,18 @@ class DenseNet {
       for (Index j = 0; j < options.block_config[b]; ++j, channels += growth) {
         const std::string layer = name + "denseblock" + number + ".denselayer" + std::to_string(j + 1) + ".";
         // In this order, which is that of the list of parameters.
-        layers::BatchNorm<T> norm1(parameters, layer + "norm1", channels, options.norm);
-        layers::Convolution<T> conv1(parameters, layer + "conv1", channels, bottleneck);
-        layers::BatchNorm<T> norm2(parameters, layer + "norm2", bottleneck, options.norm);
-        layers::Convolution<T> conv2(parameters, layer + "conv2", bottleneck, growth, {.kernel = 3, .padding = 1});
+        layers::BatchNorm<T, Space> norm1(parameters, layer + "norm1", channels, options.norm);
+        layers::Convolution<T, Space> conv1(parameters, layer + "conv1", channels, bottleneck);
+        layers::BatchNorm<T, Space> norm2(parameters, layer + "norm2", bottleneck, options.norm);
+        layers::Convolution<T, Space> conv2(parameters, layer + "conv2", bottleneck, growth,
+                                            {.kernel = 3, .padding = 1});
         block.push_back({std::move(norm1), std::move(conv1), std::move(norm2), std::move(conv2)});
       }
       outputs_.push_back(channels);
       if (b + 1 == options.block_config.size()) break;
       const std::string transition = name + "transition" + number + ".";
-      layers::BatchNorm<T> norm(parameters, transition + "norm", channels, options.norm);
-      layers::Convolution<T> conv(parameters, transition + "conv", channels, channels / 2);
+      layers::BatchNorm<T, Space> norm(parameters, transition + "norm", channels, options.norm);
+      layers::Convolution<T, Space> conv(parameters, transition + "conv", channels, channels / 2);
       transitions_.push_back({std::move(norm), std::move(conv)});
       channels /= 2;
     }
@@ -119,8 +148,8 @@ class DenseNet {
   void set_mode(layers::BatchNormMode mode) { mode_ = mode; }
 
   /// Running statistics by name, for checkpoints; valid while the network lives.
-  std::vector<layers::NamedBuffer<T>> buffers() {
-    std::vector<layers::NamedBuffer<T>> list;
+  std::vector<layers::NamedBuffer<T, Space>> buffers() {
+    std::vector<layers::NamedBuffer<T, Space>> list;
     stem_.norm().append_buffers(list);
     for (std::size_t b = 0; b < blocks_.size(); ++b) {
       for (auto& layer : blocks_[b]) {
@@ -156,7 +185,8 @@ class DenseNet {
   /// features [images x channels] of images with three channels. Keep the images and the cache until backward; without
   /// a backward pass to come (`keep` false) the cache takes a fraction of the memory. In training mode the running
   /// statistics move. Throws ShapeError for images that are too small.
-  void forward(CpuContext& context, const ImageBatch<const T>& images, MatrixView<T> features, Cache& cache,
+  template <Context C>
+  void forward(C& context, const ImageBatch<const T, Space>& images, MatrixView<T, Space> features, Cache& cache,
                bool keep = true) {
     require_shape("DenseNet", "images", images.pixels, images.images * images.height * images.width, 3);
     require_shape("DenseNet", "features", features, images.images, channels());
@@ -172,8 +202,8 @@ class DenseNet {
     {
       const auto mark = workspace.mark();
       const auto start = first.features.view().middle_cols(0, inputs_[0]);
-      const ops::BlockMoments<T> moments(workspace, images.images, inputs_[0]);
-      stem_.forward(context, mode_, images, start, cache.stem, [&](Index image, MatrixView<T> rows) {
+      ops::BlockMoments<T, Space> moments(context, ops::row_blocks(context, images.images, 1), inputs_[0]);
+      stem_.forward(context, mode_, images, start, cache.stem, [&](Index image, MatrixView<T, Space> rows) {
         if (training) moments.add(image, rows);
       });
       if (training)
@@ -186,14 +216,12 @@ class DenseNet {
         layer_forward(context, blocks_[b][j], block, block.layers[j], block.layers[keep ? j : 0].bottleneck);
       if (training) {
         block.statistics.resize(outputs_[b]);
-        const auto norm = block.statistics.coefficients();
-        std::copy_n(block.mean.data(), outputs_[b], norm.mean.data());
-        ops::batch_norm_coefficients<T>(std::as_const(block.variance).view(), {}, {}, static_cast<T>(options_.norm.eps),
-                                        norm);
+        ops::batch_norm_coefficients<T>(context, block.mean.view(), block.variance.view(), {}, {},
+                                        static_cast<T>(options_.norm.eps), block.statistics.coefficients());
       }
       auto& norm = b < transitions_.size() ? transitions_[b].norm : last_norm_.front();
-      norm.prepare(mode_, std::as_const(block.mean).view(), std::as_const(block.variance).view(), block.features.rows(),
-                   block.after);
+      norm.prepare(context, mode_, std::as_const(block.mean).view(), std::as_const(block.variance).view(),
+                   block.features.rows(), block.after);
       if (b < transitions_.size()) transition_forward(context, transitions_[b], block, cache.blocks[b + 1]);
     }
     const auto norm = cache.blocks.back().after.coefficients();
@@ -203,8 +231,9 @@ class DenseNet {
   /// From d_features [images x channels]: parameter gradients by `mode`, and d_images, shaped like the pixels, unless
   /// empty. The mode of the batch norms and the parameters must be those of the forward pass. Throws ValueError without
   /// a forward pass that kept its cache.
-  void backward(CpuContext& context, MatrixView<const T> d_features, Cache& cache, layers::GradientMode mode,
-                MatrixView<T> d_images = {}) const {
+  template <Context C>
+  void backward(C& context, MatrixView<const T, Space> d_features, Cache& cache, layers::GradientMode mode,
+                MatrixView<T, Space> d_images = {}) const {
     const auto& images = cache.images;
     require_value(cache.complete, "DenseNet", "backward needs a forward pass that kept its cache");
     require_shape("DenseNet", "d_features", d_features, images.images, channels());
@@ -212,8 +241,7 @@ class DenseNet {
     if (images.images == 0) {
       if (mode == layers::GradientMode::overwrite)
         for (std::size_t s = first_segment_; s < last_segment_; ++s) {
-          const auto gradient = parameters_->gradient({s});
-          std::fill_n(gradient.data(), gradient.size(), T(0));
+          zero(context, parameters_->gradient({s}));
         }
       return;
     }
@@ -223,15 +251,16 @@ class DenseNet {
     std::vector<Gradient> gradients(blocks_.size());
     for (std::size_t b = 0; b < blocks_.size(); ++b) {
       const auto& features = cache.blocks[b].features;
-      gradients[b] = {workspace.take<T>(features.rows(), features.cols()), workspace.take<double>(features.cols()),
-                      workspace.take<double>(features.cols())};
-      std::fill_n(gradients[b].sum.data(), features.cols(), 0.0);
-      std::fill_n(gradients[b].centred.data(), features.cols(), 0.0);
+      gradients[b] = {workspace.template take<T>(features.rows(), features.cols()),
+                      workspace.template take<double>(features.cols()),
+                      workspace.template take<double>(features.cols())};
+      zero(context, gradients[b].sum);
+      zero(context, gradients[b].centred);
     }
     auto& last = cache.blocks.back();
     const Index pixels = last.height * last.width;
-    const auto spread = [&](Index row, MatrixView<T> up) {
-      ops::mean_pixels_backward_rows<T>(d_features, pixels, row, up);
+    const auto spread = [&](Index row, MatrixView<T, Space> up) {
+      ops::mean_pixels_backward_rows<T>(context, d_features, pixels, row, up);
     };
     if (options_.final_relu) {
       norm_backward<true>(context, last_norm_.front(), last, gradients.back(), mode, spread);
@@ -248,13 +277,13 @@ class DenseNet {
         continue;
       }
       const auto inner = workspace.mark();
-      const auto dy = workspace.take<T>(block.features.rows(), inputs_[0]);
-      const auto gradient = channel_gradient(workspace, block, gradients[0], 0, inputs_[0]);
-      const MatrixView<const T> x = block.features.view().middle_cols(0, inputs_[0]);
+      const auto dy = workspace.template take<T>(block.features.rows(), inputs_[0]);
+      const auto gradient = channel_gradient(context, block, gradients[0], 0, inputs_[0]);
+      const MatrixView<const T, Space> x = block.features.view().middle_cols(0, inputs_[0]);
       const auto g = gradients[0].values.middle_cols(0, inputs_[0]);
-      context.parallel_for(dy.rows(), row_block, [&](Index begin, Index end) {
-        ops::batch_norm_backward_rows<T>(x.middle_rows(begin, end - begin), g.middle_rows(begin, end - begin), gradient,
-                                         dy.middle_rows(begin, end - begin));
+      ops::for_row_blocks<T>(context, dy.rows(), row_block, 0, [&](Index, Index row, MatrixView<T, Space> rows) {
+        ops::batch_norm_backward_rows<T>(context, x.middle_rows(row, rows.rows()), g.middle_rows(row, rows.rows()),
+                                         gradient, dy.middle_rows(row, rows.rows()));
       });
       stem_.backward(context, mode_, images, dy, cache.stem, mode, d_images);
     }
@@ -268,8 +297,8 @@ class DenseNet {
   /// gradient needs is the same for all of them) and the whole scale otherwise; in training also the sums over the rows
   /// of it and of it times (x - mean).
   struct Gradient {
-    MatrixView<T> values;
-    VectorView<double> sum, centred;
+    MatrixView<T, Space> values;
+    VectorView<double, Space> sum, centred;
   };
 
   static constexpr Index row_block = 256;
@@ -283,8 +312,9 @@ class DenseNet {
     return options;
   }
 
-  void lay_out(const ImageBatch<const T>& images, Cache& cache) const {
-    ops::detail::require_convolution("DenseNet", {images.images, images.height, images.width, 3, 1, 7, 2, 3}, 147);
+  void lay_out(const ImageBatch<const T, Space>& images, Cache& cache) const {
+    const ConvolutionShape first{images.images, images.height, images.width, 3, 1, 7, 2, 3};
+    ops::detail::require_convolution("DenseNet", first, first.weights());
     const auto pool = stem_.pool(images);
     Index height = pool.out_height(), width = pool.out_width();
     for (std::size_t b = 0; b < blocks_.size(); ++b) {
@@ -296,58 +326,60 @@ class DenseNet {
       block.width = width;
       block.features.resize(images.images * height * width, outputs_[b]);
       if (block.mean.size() != outputs_[b]) {
-        block.mean = Vector<T>(outputs_[b]);
-        block.variance = Vector<T>(outputs_[b]);
+        block.mean = Vector<T, Space>(outputs_[b]);
+        block.variance = Vector<T, Space>(outputs_[b]);
       }
       height /= 2;
       width /= 2;
     }
   }
 
-  void layer_forward(CpuContext& context, DenseLayer& layer, BlockCache& block, LayerCache& cache,
-                     Matrix<T>& bottleneck) {
+  template <Context C>
+  void layer_forward(C& context, DenseLayer& layer, BlockCache& block, LayerCache& cache,
+                     Matrix<T, Space>& bottleneck) {
     auto& workspace = context.workspace();
     const auto mark = workspace.mark();
     const bool training = mode_ == layers::BatchNormMode::training;
     const Index rows = block.features.rows(), channels = layer.norm1.channels();
     const Index images = rows / (block.height * block.width);
     const auto in = std::as_const(block.features).view().middle_cols(0, channels);
-    layer.norm1.prepare(mode_, std::as_const(block.mean).view(), std::as_const(block.variance).view(), rows,
+    layer.norm1.prepare(context, mode_, std::as_const(block.mean).view(), std::as_const(block.variance).view(), rows,
                         cache.norm1);
     const auto norm1 = cache.norm1.coefficients();
     bottleneck.resize(rows, layer.conv1.outputs());
     const auto shape1 = layer.conv1.shape(images, block.height, block.width);
-    const auto blocks1 = ops::convolution_blocks(shape1);
-    const ops::BlockMoments<T> moments1(workspace, training ? blocks1.count : 0, layer.conv1.outputs());
+    const auto blocks1 = ops::convolution_blocks(context, shape1);
+    ops::BlockMoments<T, Space> moments1(context, training ? blocks1.count : 0, layer.conv1.outputs());
     ops::convolution_streamed<T>(
         context, shape1,
-        [&](Index row, Index count, MatrixView<T> scratch) {
-          ops::normalise_rows_of_batch<true, T>(in.middle_rows(row, count), norm1, scratch);
-          return MatrixView<const T>(scratch);
+        [&](Index row, Index count, MatrixView<T, Space> scratch) {
+          ops::normalise_rows_of_batch<true, T>(context, in.middle_rows(row, count), norm1, scratch);
+          return MatrixView<const T, Space>(scratch);
         },
         layer.conv1.weight(),
-        [&](Index row, Index count, MatrixView<T>) { return bottleneck.view().middle_rows(row, count); },
-        [&](Index row, Index, MatrixView<T> z) {
+        [&](Index row, Index count, MatrixView<T, Space>) { return bottleneck.view().middle_rows(row, count); },
+        [&](Index row, Index, MatrixView<T, Space> z) {
           if (training) moments1.add(row / blocks1.out_rows, z);
         });
-    const auto mean = workspace.take<T>(layer.conv1.outputs()), variance = workspace.take<T>(layer.conv1.outputs());
+    const auto mean = workspace.template take<T>(layer.conv1.outputs()),
+               variance = workspace.template take<T>(layer.conv1.outputs());
     if (training) moments1.finish(mean, variance);
-    layer.norm2.prepare(mode_, mean, variance, rows, cache.norm2);
+    layer.norm2.prepare(context, mode_, mean, variance, rows, cache.norm2);
     const auto norm2 = cache.norm2.coefficients();
     const auto shape2 = layer.conv2.shape(images, block.height, block.width);
-    const auto blocks2 = ops::convolution_blocks(shape2);
+    const auto blocks2 = ops::convolution_blocks(context, shape2);
     const Index growth = layer.conv2.outputs();
     const auto out = block.features.view().middle_cols(channels, growth);
-    const MatrixView<const T> z = bottleneck.view();
-    const ops::BlockMoments<T> moments2(workspace, training ? blocks2.count : 0, growth);
+    const MatrixView<const T, Space> z = bottleneck.view();
+    ops::BlockMoments<T, Space> moments2(context, training ? blocks2.count : 0, growth);
     ops::convolution_streamed<T>(
         context, shape2,
-        [&](Index row, Index count, MatrixView<T> scratch) {
-          ops::normalise_rows_of_batch<true, T>(z.middle_rows(row, count), norm2, scratch);
-          return MatrixView<const T>(scratch);
+        [&](Index row, Index count, MatrixView<T, Space> scratch) {
+          ops::normalise_rows_of_batch<true, T>(context, z.middle_rows(row, count), norm2, scratch);
+          return MatrixView<const T, Space>(scratch);
         },
-        layer.conv2.weight(), [&](Index row, Index count, MatrixView<T>) { return out.middle_rows(row, count); },
-        [&](Index row, Index, MatrixView<T> y) {
+        layer.conv2.weight(), [&](Index row, Index count, MatrixView<T, Space>) { return out.middle_rows(row, count); },
+        [&](Index row, Index, MatrixView<T, Space> y) {
           if (training) moments2.add(row / blocks2.out_rows, y);
         });
     if (training)
@@ -358,92 +390,93 @@ class DenseNet {
     return {block.features.rows() / (block.height * block.width), block.height, block.width, channels, 2, 2, 0};
   }
 
-  void transition_forward(CpuContext& context, Transition& transition, BlockCache& block, BlockCache& next) {
+  template <Context C>
+  void transition_forward(C& context, Transition& transition, BlockCache& block, BlockCache& next) {
     auto& workspace = context.workspace();
     const auto mark = workspace.mark();
     const bool training = mode_ == layers::BatchNormMode::training;
     const Index outputs = transition.conv.outputs();
     const auto pool = halving(block, transition.norm.channels());
     const auto shape = transition.conv.shape(pool.images, next.height, next.width);
-    const auto blocks = ops::convolution_blocks(shape);
+    const auto blocks = ops::convolution_blocks(context, shape);
     const auto norm = block.after.coefficients();
-    const ops::BlockMoments<T> moments(workspace, training ? blocks.count : 0, outputs);
+    ops::BlockMoments<T, Space> moments(context, training ? blocks.count : 0, outputs);
     ops::convolution_streamed<T>(
         context, shape,
-        [&](Index row, Index, MatrixView<T> scratch) {
-          ops::average_pool_rows<T>(pool, block.features, &norm, row, scratch);
-          return MatrixView<const T>(scratch);
+        [&](Index row, Index, MatrixView<T, Space> scratch) {
+          ops::average_pool_rows<T>(context, pool, block.features, &norm, row, scratch);
+          return MatrixView<const T, Space>(scratch);
         },
         transition.conv.weight(),
-        [&](Index row, Index count, MatrixView<T>) {
+        [&](Index row, Index count, MatrixView<T, Space>) {
           return next.features.view().middle_rows(row, count).middle_cols(0, outputs);
         },
-        [&](Index row, Index, MatrixView<T> y) {
+        [&](Index row, Index, MatrixView<T, Space> y) {
           if (training) moments.add(row / blocks.out_rows, y);
         });
     if (training) moments.finish(next.mean.view().segment(0, outputs), next.variance.view().segment(0, outputs));
   }
 
   /// What a norm multiplies d with on its way into the block's gradient buffer.
-  VectorView<const T> factor(const layers::BatchNorm<T>& norm, NormCache& cache) const {
-    return mode_ == layers::BatchNormMode::training ? norm.weight() : VectorView<const T>(cache.coefficients().scale);
+  VectorView<const T, Space> factor(const layers::BatchNorm<T, Space>& norm, NormCache& cache) const {
+    return mode_ == layers::BatchNormMode::training ? norm.weight()
+                                                    : VectorView<const T, Space>(cache.coefficients().scale);
   }
 
   /// Parameter gradients of a norm that reads the block's buffer, and its part of the buffer's sums.
-  void take_sums(Workspace& workspace, const layers::BatchNorm<T>& norm, NormCache& cache,
-                 const ops::BlockGradientSums<T>& sums, const Gradient& gradient, layers::GradientMode mode) const {
+  template <Context C>
+  void take_sums(C& context, const layers::BatchNorm<T, Space>& norm, NormCache& cache,
+                 const ops::BlockGradientSums<T, Space>& sums, const Gradient& gradient,
+                 layers::GradientMode mode) const {
+    auto& workspace = context.workspace();
     const Index channels = norm.channels();
-    const auto sum = workspace.take<double>(channels), centred = workspace.take<double>(channels);
+    const auto sum = workspace.template take<double>(channels), centred = workspace.template take<double>(channels);
     sums.finish(sum, centred);
-    norm.parameter_gradients(mode_, sum, centred, cache, mode);
-    const auto weight = factor(norm, cache);
-    for (Index c = 0; c < channels; ++c) {
-      gradient.sum[c] += static_cast<double>(weight[c]) * sum[c];
-      gradient.centred[c] += static_cast<double>(weight[c]) * centred[c];
-    }
+    norm.parameter_gradients(context, mode_, sum, centred, cache, mode);
+    ops::for_each_channel(
+        context, "densenet_add_sums", channels,
+        detail::AddWeightedSums<T, Space>{factor(norm, cache), sum, centred, gradient.sum, gradient.centred});
   }
 
   /// Backward of the norm behind a block, the last to read its buffer, so that it overwrites the gradient. `spread`
   /// (row, rows of upstream gradient) fills its second argument.
-  template <bool Relu, class Spread>
-  void norm_backward(CpuContext& context, const layers::BatchNorm<T>& norm, BlockCache& block, const Gradient& gradient,
+  template <bool Relu, Context C, class Spread>
+  void norm_backward(C& context, const layers::BatchNorm<T, Space>& norm, BlockCache& block, const Gradient& gradient,
                      layers::GradientMode mode, Spread&& spread) const {
     auto& workspace = context.workspace();
     const auto mark = workspace.mark();
-    const MatrixView<const T> x = block.features.view();
+    const MatrixView<const T, Space> x = block.features.view();
     const auto coefficients = block.after.coefficients();
-    const Index blocks = (x.rows() + row_block - 1) / row_block;
-    const ops::BlockGradientSums<T> sums(workspace, blocks, x.cols());
-    const auto scratch = workspace.take<T>(context.threads(), row_block * x.cols());
+    ops::BlockGradientSums<T, Space> sums(context, ops::row_blocks(context, x.rows(), row_block), x.cols());
     const auto weight = factor(norm, block.after);
-    context.pool().run(blocks, [&](Index b, int worker) {
-      const Index row = b * row_block, rows = std::min(row_block, x.rows() - row);
-      const MatrixView<T> up(&scratch(worker, 0), rows, x.cols());
+    ops::for_row_blocks<T>(context, x.rows(), row_block, x.cols(), [&](Index b, Index row, MatrixView<T, Space> up) {
       spread(row, up);
-      sums.template add<Relu>(b, x.middle_rows(row, rows), up, coefficients, [&](Index r, auto lanes, auto d) {
-        lanes.store(&gradient.values(row + r, 0), lanes.load(weight.data()) * d);
-      });
+      const ops::KeepWeightedGradient<T, Space> keep{weight, gradient.values.middle_rows(row, up.rows())};
+      sums.template add<Relu>(b, x.middle_rows(row, up.rows()), up, coefficients, keep);
     });
-    take_sums(workspace, norm, block.after, sums, gradient, mode);
+    take_sums(context, norm, block.after, sums, gradient, mode);
   }
 
   /// From the sum over the readers of a range of channels to the gradient of those channels.
-  ops::BatchNormInputGradient<T> channel_gradient(Workspace& workspace, BlockCache& block, const Gradient& gradient,
-                                                  Index begin, Index count) const {
+  template <Context C>
+  ops::BatchNormInputGradient<T, Space> channel_gradient(C& context, BlockCache& block, const Gradient& gradient,
+                                                         Index begin, Index count) const {
     if (mode_ == layers::BatchNormMode::training) {
       const auto norm = block.statistics.coefficients().segment(begin, count);
-      return layers::BatchNorm<T>::input_gradient(workspace, mode_, norm, norm.scale,
-                                                  gradient.sum.segment(begin, count),
-                                                  gradient.centred.segment(begin, count), block.features.rows());
+      return layers::BatchNorm<T, Space>::input_gradient(context, mode_, norm, norm.scale,
+                                                         gradient.sum.segment(begin, count),
+                                                         gradient.centred.segment(begin, count), block.features.rows());
     }
-    const ops::BatchNormInputGradient<T> plain{workspace.take<T>(count), workspace.take<T>(count),
-                                               workspace.take<T>(count), workspace.take<T>(count)};
-    for (const auto& zeros : {plain.mean, plain.offset, plain.tilt}) std::fill_n(zeros.data(), count, T(0));
-    std::fill_n(plain.slope.data(), count, T(1));
-    return plain;
+    auto& workspace = context.workspace();
+    const ops::BatchNormInputGradient<T, Space> same{
+        workspace.template take<T>(count), workspace.template take<T>(count), workspace.template take<T>(count),
+        workspace.template take<T>(count)};
+    ops::for_each_channel(context, "densenet_same_gradient", count, detail::SameGradient<T, Space>{same});
+    return same;
   }
 
-  void layer_backward(CpuContext& context, const DenseLayer& layer, BlockCache& block, LayerCache& cache,
+  template <Context C>
+  void layer_backward(C& context, const DenseLayer& layer, BlockCache& block, LayerCache& cache,
                       const Gradient& gradient, layers::GradientMode mode) const {
     auto& workspace = context.workspace();
     const auto mark = workspace.mark();
@@ -454,109 +487,108 @@ class DenseNet {
                                            .accumulate_weights = mode == layers::GradientMode::accumulate};
     const auto in = std::as_const(block.features).view().middle_cols(0, channels);
     const auto out = std::as_const(block.features).view().middle_cols(channels, growth);
-    const MatrixView<const T> z = cache.bottleneck.view();
+    const MatrixView<const T, Space> z = cache.bottleneck.view();
     const auto norm1 = cache.norm1.coefficients(), norm2 = cache.norm2.coefficients();
 
-    const auto dz = workspace.take<T>(rows, layer.conv1.outputs());
-    const auto out_gradient = channel_gradient(workspace, block, gradient, channels, growth);
+    const auto dz = workspace.template take<T>(rows, layer.conv1.outputs());
+    const auto out_gradient = channel_gradient(context, block, gradient, channels, growth);
     const auto shape2 = layer.conv2.shape(images, block.height, block.width);
-    const auto blocks2 = ops::convolution_blocks(shape2);
-    const ops::BlockGradientSums<T> sums2(workspace, blocks2.count, layer.conv1.outputs());
+    const auto blocks2 = ops::convolution_blocks(context, shape2);
+    ops::BlockGradientSums<T, Space> sums2(context, blocks2.count, layer.conv1.outputs());
     ops::convolution_backward_streamed<T>(
         context, shape2,
-        [&](Index row, Index count, MatrixView<T> scratch) {
-          ops::normalise_rows_of_batch<true, T>(z.middle_rows(row, count), norm2, scratch);
-          return MatrixView<const T>(scratch);
+        [&](Index row, Index count, MatrixView<T, Space> scratch) {
+          ops::normalise_rows_of_batch<true, T>(context, z.middle_rows(row, count), norm2, scratch);
+          return MatrixView<const T, Space>(scratch);
         },
-        [&](Index row, Index count, MatrixView<T> scratch) {
-          ops::batch_norm_backward_rows<T>(out.middle_rows(row, count),
+        [&](Index row, Index count, MatrixView<T, Space> scratch) {
+          ops::batch_norm_backward_rows<T>(context, out.middle_rows(row, count),
                                            gradient.values.middle_rows(row, count).middle_cols(channels, growth),
                                            out_gradient, scratch);
-          return MatrixView<const T>(scratch);
+          return MatrixView<const T, Space>(scratch);
         },
-        layer.conv2.weight(), [&](Index row, Index count, MatrixView<T>) { return dz.middle_rows(row, count); },
-        [&](Index row, Index count, MatrixView<T> d) {
+        layer.conv2.weight(), [&](Index row, Index count, MatrixView<T, Space>) { return dz.middle_rows(row, count); },
+        [&](Index row, Index count, MatrixView<T, Space> d) {
           sums2.template add<true>(row / blocks2.in_rows, z.middle_rows(row, count), d, norm2,
-                                   [&](Index r, auto lanes, auto value) { lanes.store(&d(r, 0), value); });
+                                   ops::KeepGradient<T, Space>{d});
         },
         layer.conv2.weight_gradient(), wanted);
 
-    const auto sum = workspace.take<double>(z.cols()), centred = workspace.take<double>(z.cols());
+    const auto sum = workspace.template take<double>(z.cols()), centred = workspace.template take<double>(z.cols());
     sums2.finish(sum, centred);
-    layer.norm2.parameter_gradients(mode_, sum, centred, cache.norm2, mode);
+    layer.norm2.parameter_gradients(context, mode_, sum, centred, cache.norm2, mode);
     const auto z_gradient =
-        layers::BatchNorm<T>::input_gradient(workspace, mode_, norm2, norm2.scale, sum, centred, rows);
+        layers::BatchNorm<T, Space>::input_gradient(context, mode_, norm2, norm2.scale, sum, centred, rows);
     const auto shape1 = layer.conv1.shape(images, block.height, block.width);
-    const auto blocks1 = ops::convolution_blocks(shape1);
-    const ops::BlockGradientSums<T> sums1(workspace, blocks1.count, channels);
+    const auto blocks1 = ops::convolution_blocks(context, shape1);
+    ops::BlockGradientSums<T, Space> sums1(context, blocks1.count, channels);
     const auto weight = factor(layer.norm1, cache.norm1);
     ops::convolution_backward_streamed<T>(
         context, shape1,
-        [&](Index row, Index count, MatrixView<T> scratch) {
-          ops::normalise_rows_of_batch<true, T>(in.middle_rows(row, count), norm1, scratch);
-          return MatrixView<const T>(scratch);
+        [&](Index row, Index count, MatrixView<T, Space> scratch) {
+          ops::normalise_rows_of_batch<true, T>(context, in.middle_rows(row, count), norm1, scratch);
+          return MatrixView<const T, Space>(scratch);
         },
-        [&](Index row, Index count, MatrixView<T> scratch) {
-          ops::batch_norm_backward_rows<T>(z.middle_rows(row, count), dz.middle_rows(row, count), z_gradient, scratch);
-          return MatrixView<const T>(scratch);
+        [&](Index row, Index count, MatrixView<T, Space> scratch) {
+          ops::batch_norm_backward_rows<T>(context, z.middle_rows(row, count), dz.middle_rows(row, count), z_gradient,
+                                           scratch);
+          return MatrixView<const T, Space>(scratch);
         },
-        layer.conv1.weight(), [](Index, Index, MatrixView<T> scratch) { return scratch; },
-        [&](Index row, Index count, MatrixView<T> d) {
-          sums1.template add<true>(
-              row / blocks1.in_rows, in.middle_rows(row, count), d, norm1, [&](Index r, auto lanes, auto value) {
-                T* total = &gradient.values(row + r, 0);
-                lanes.store(total, math::multiply_add(value, lanes.load(weight.data()), lanes.load(total)));
-              });
+        layer.conv1.weight(), [](Index, Index, MatrixView<T, Space> scratch) { return scratch; },
+        [&](Index row, Index count, MatrixView<T, Space> d) {
+          sums1.template add<true>(row / blocks1.in_rows, in.middle_rows(row, count), d, norm1,
+                                   ops::AddWeightedGradient<T, Space>{
+                                       weight, gradient.values.middle_rows(row, count).middle_cols(0, channels)});
         },
         layer.conv1.weight_gradient(), wanted);
-    take_sums(workspace, layer.norm1, cache.norm1, sums1, gradient, mode);
+    take_sums(context, layer.norm1, cache.norm1, sums1, gradient, mode);
   }
 
-  void transition_backward(CpuContext& context, const Transition& transition, BlockCache& block,
-                           const Gradient& block_gradient, BlockCache& next, const Gradient& next_gradient,
-                           layers::GradientMode mode) const {
+  template <Context C>
+  void transition_backward(C& context, const Transition& transition, BlockCache& block, const Gradient& block_gradient,
+                           BlockCache& next, const Gradient& next_gradient, layers::GradientMode mode) const {
     auto& workspace = context.workspace();
     const auto mark = workspace.mark();
     const Index outputs = transition.conv.outputs();
     const auto pool = halving(block, transition.norm.channels());
     const auto shape = transition.conv.shape(pool.images, next.height, next.width);
     const auto norm = block.after.coefficients();
-    const auto gradient = channel_gradient(workspace, next, next_gradient, 0, outputs);
+    const auto gradient = channel_gradient(context, next, next_gradient, 0, outputs);
     const auto y = std::as_const(next.features).view().middle_cols(0, outputs);
-    const auto d_pooled = workspace.take<T>(shape.in_rows(), transition.norm.channels());
+    const auto d_pooled = workspace.template take<T>(shape.in_rows(), transition.norm.channels());
     ops::convolution_backward_streamed<T>(
         context, shape,
-        [&](Index row, Index, MatrixView<T> scratch) {
-          ops::average_pool_rows<T>(pool, block.features, &norm, row, scratch);
-          return MatrixView<const T>(scratch);
+        [&](Index row, Index, MatrixView<T, Space> scratch) {
+          ops::average_pool_rows<T>(context, pool, block.features, &norm, row, scratch);
+          return MatrixView<const T, Space>(scratch);
         },
-        [&](Index row, Index count, MatrixView<T> scratch) {
-          ops::batch_norm_backward_rows<T>(y.middle_rows(row, count),
+        [&](Index row, Index count, MatrixView<T, Space> scratch) {
+          ops::batch_norm_backward_rows<T>(context, y.middle_rows(row, count),
                                            next_gradient.values.middle_rows(row, count).middle_cols(0, outputs),
                                            gradient, scratch);
-          return MatrixView<const T>(scratch);
+          return MatrixView<const T, Space>(scratch);
         },
         transition.conv.weight(),
-        [&](Index row, Index count, MatrixView<T>) { return d_pooled.middle_rows(row, count); },
-        [](Index, Index, MatrixView<T>) {}, transition.conv.weight_gradient(),
+        [&](Index row, Index count, MatrixView<T, Space>) { return d_pooled.middle_rows(row, count); },
+        [](Index, Index, MatrixView<T, Space>) {}, transition.conv.weight_gradient(),
         {.data = true,
          .weights = mode != layers::GradientMode::ignore,
          .accumulate_weights = mode == layers::GradientMode::accumulate});
-    norm_backward<true>(context, transition.norm, block, block_gradient, mode, [&](Index row, MatrixView<T> up) {
-      ops::average_pool_backward_rows<T>(pool, d_pooled, row, up);
+    norm_backward<true>(context, transition.norm, block, block_gradient, mode, [&](Index row, MatrixView<T, Space> up) {
+      ops::average_pool_backward_rows<T>(context, pool, d_pooled, row, up);
     });
   }
 
   DenseNetOptions options_;
   std::string prefix_;
-  Parameters<T>* parameters_;
+  Parameters<T, Space>* parameters_;
   std::size_t first_segment_, last_segment_ = 0;
   layers::BatchNormMode mode_ = layers::BatchNormMode::training;
-  Stem<T> stem_;
+  Stem<T, Space> stem_;
   std::vector<std::vector<DenseLayer>> blocks_;
   std::vector<Index> inputs_, outputs_;  // channels of each block
   std::vector<Transition> transitions_;
-  std::vector<layers::BatchNorm<T>> last_norm_;  // one
+  std::vector<layers::BatchNorm<T, Space>> last_norm_;  // one
 };
 
 }  // namespace eosin::vision

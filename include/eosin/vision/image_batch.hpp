@@ -8,9 +8,9 @@
 namespace eosin::vision {
 
 /// `pixels` has images * height * width rows, pixel after pixel in reading order, and one column per channel.
-template <class T>
+template <class T, class Space = Host>
 struct ImageBatch {
-  MatrixView<T> pixels;
+  MatrixView<T, Space> pixels;
   Index images = 0;
   Index height = 0;
   Index width = 0;

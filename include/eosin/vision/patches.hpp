@@ -28,7 +28,7 @@ struct Point {
 };
 
 /// Position in [0, size) of pixel i of the mirrored image; size >= 1.
-inline Index mirror_index(Index i, Index size) {
+EOSIN_HOST_DEVICE inline Index mirror_index(Index i, Index size) {
   const Index period = 2 * size;
   Index phase = i % period;
   if (phase < 0) phase += period;

@@ -248,7 +248,7 @@ class ResNet {
         });
     const auto mean = workspace.take<T>(shape.outputs), variance = workspace.take<T>(shape.outputs);
     if (training()) moments.finish(mean, variance);
-    unit.norm.prepare(mode_, mean, variance, shape.out_rows(), cache.norm);
+    unit.norm.prepare(context, mode_, mean, variance, shape.out_rows(), cache.norm);
   }
 
   /// What the unit behind this one reads: relu(norm(z)).
@@ -298,14 +298,15 @@ class ResNet {
   }
 
   /// Gradients of a norm's parameters from the sums of its rows, and what makes dz of d.
-  ops::BatchNormInputGradient<T> norm_backward(Workspace& workspace, const Unit& unit, UnitCache& cache,
+  ops::BatchNormInputGradient<T> norm_backward(CpuContext& context, const Unit& unit, UnitCache& cache,
                                                const ops::BlockGradientSums<T>& sums, layers::GradientMode mode) const {
+    auto& workspace = context.workspace();
     const Index channels = unit.norm.channels();
     const auto norm = cache.norm.coefficients();
     const auto sum = workspace.take<double>(channels), centred = workspace.take<double>(channels);
     sums.finish(sum, centred);
-    unit.norm.parameter_gradients(mode_, sum, centred, cache.norm, mode);
-    return layers::BatchNorm<T>::input_gradient(workspace, mode_, norm, norm.scale, sum, centred, cache.z.rows());
+    unit.norm.parameter_gradients(context, mode_, sum, centred, cache.norm, mode);
+    return layers::BatchNorm<T>::input_gradient(context, mode_, norm, norm.scale, sum, centred, cache.z.rows());
   }
 
   /// From d = d out, which is overwritten, to dx.
@@ -338,7 +339,7 @@ class ResNet {
                                           cache.shortcut.norm.coefficients(), nothing);
     });
     const auto input = [&](Index row, Index rows, MatrixView<T>) { return x.middle_rows(row, rows); };
-    auto gradient = norm_backward(workspace, block.units.back(), last, last_sums, mode);
+    auto gradient = norm_backward(context, block.units.back(), last, last_sums, mode);
     MatrixView<T> upstream = d;
     std::vector<ConvolutionShape> shapes;
     Index height = cache.height, width = cache.width;
@@ -378,12 +379,12 @@ class ResNet {
                                     [&](Index r, auto lanes, auto value) { lanes.store(&back(r, 0), value); });
           },
           unit.convolution.weight_gradient(), wanted);
-      gradient = norm_backward(workspace, block.units[u - 1], before, sums, mode);
+      gradient = norm_backward(context, block.units[u - 1], before, sums, mode);
       upstream = d_before;
     }
     if (plain) return;
     const Unit& shortcut = block.shortcut[0];
-    const auto shortcut_gradient = norm_backward(workspace, shortcut, cache.shortcut, shortcut_sums, mode);
+    const auto shortcut_gradient = norm_backward(context, shortcut, cache.shortcut, shortcut_sums, mode);
     const MatrixView<const T> z = cache.shortcut.z.view();
     ops::convolution_backward_streamed<T>(
         context, shortcut.convolution.shape(images, cache.height, cache.width), input,
