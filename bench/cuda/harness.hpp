@@ -1,9 +1,9 @@
 #pragma once
 
-// How work on a CUDA device is timed: by events around it, the second-level cache flushed before each run, as a share of
-// what this device was measured to reach in the same process: bytes per second of a copy, operations per second of a
-// cuBLAS product. Each case says how many bytes it must move and how many operations it needs; where there is no device,
-// these and the time that a device of known rates would take are all that is told.
+// How work on a CUDA device is timed: by events around it, the second-level cache flushed before each run, as a share
+// of what this device was measured to reach in the same process: bytes per second of a copy, operations per second of a
+// cuBLAS product. Each case says how many bytes it must move and how many operations it needs; where there is no
+// device, these and the time that a device of known rates would take are all that is told.
 
 #include <eosin/core/cuda_context.cuh>
 #include <eosin/ops/gemm.hpp>
@@ -37,7 +37,8 @@ struct Rates {
   double simple;    ///< other float operations per second
 };
 
-/// H200 as NVIDIA states it: 4.8 TB/s, 67 TFLOP/s in float outside of tensor cores (which `full` precision does not use).
+/// H200 as NVIDIA states it: 4.8 TB/s, 67 TFLOP/s in float outside of tensor cores (which `full` precision does not
+/// use).
 inline constexpr Rates h200{4.8e12, 67e12, 67e12};
 
 /// Seconds that a case takes at least.
@@ -81,8 +82,8 @@ class Timer {
   cudaEvent_t begin_ = nullptr, end_ = nullptr;
 };
 
-/// What this device reaches: a copy of 1 GiB, a product of 8,192 x 8,192 matrices in the context's precision. Operations
-/// outside of products are held against the products' rate in full precision.
+/// What this device reaches: a copy of 1 GiB, a product of 8,192 x 8,192 matrices in the context's precision, which
+/// also stands for other operations.
 inline Rates measure(CudaContext& context, Timer& timer) {
   constexpr Index edge = 8192, count = Index{1} << 28;
   Rates rates{};
@@ -101,40 +102,42 @@ inline Rates measure(CudaContext& context, Timer& timer) {
   const eosin::Matrix<float, Device> a(edge, edge), b(edge, edge);
   eosin::Matrix<float, Device> c(edge, edge);
   const double seconds = timer.seconds(
-      [&] {
-        eosin::ops::gemm<float>(context, eosin::Transpose::no, eosin::Transpose::no, 1.0f, a, b, 0.0f, c.view());
-      },
+      [&] { eosin::ops::gemm<float>(context, eosin::Transpose::no, eosin::Transpose::no, 1.0f, a, b, 0.0f, c.view()); },
       9);
   rates.products = rates.simple = 2.0 * edge * edge * edge / seconds;
   return rates;
 }
 
-/// Prints the table of all cases whose name contains `filter`, as Markdown; times them where `context` is not null.
-inline void print(const std::vector<Case>& cases, const std::string& filter, CudaContext* context) {
-  const auto matches = [&](const Case& c) { return c.name.find(filter) != std::string::npos; };
-  if (context == nullptr) {
-    std::printf("| work | MB | GFLOP | at least, on an H200 (ms) | limited by |\n|---|---|---|---|---|\n");
-    for (const auto& c : cases) {
-      if (!matches(c)) continue;
-      const double by_bytes = c.bytes / h200.bytes, all = limit(c, h200);
-      std::printf("| %s | %.1f | %.2f | %.3f | %s |\n", c.name.c_str(), c.bytes * 1e-6, c.operations * 1e-9, all * 1e3,
-                  by_bytes >= all ? "memory" : "arithmetic");
-    }
-    return;
-  }
-  Timer timer(*context);
-  const Rates rates = measure(*context, timer);
-  std::printf("%s: copy %.0f GB/s, product %.1f TFLOP/s\n\n", context->device_name().c_str(), rates.bytes * 1e-9,
+/// Calls f for the cases whose name contains `filter`.
+template <class F>
+void for_each_case(const std::vector<Case>& cases, const std::string& filter, F&& f) {
+  for (const auto& c : cases)
+    if (c.name.find(filter) != std::string::npos) f(c);
+}
+
+/// Prints bytes, operations and the least time on an H200, as Markdown.
+inline void predict_times(const std::vector<Case>& cases, const std::string& filter) {
+  std::printf("| work | MB | GFLOP | at least, on an H200 (ms) | limited by |\n|---|---|---|---|---|\n");
+  for_each_case(cases, filter, [](const Case& c) {
+    const double by_bytes = c.bytes / h200.bytes, all = limit(c, h200);
+    std::printf("| %s | %.1f | %.2f | %.3f | %s |\n", c.name.c_str(), c.bytes * 1e-6, c.operations * 1e-9, all * 1e3,
+                by_bytes >= all ? "memory" : "arithmetic");
+  });
+}
+
+/// Times the cases and prints them beside the limits of this device, as Markdown.
+inline void time(CudaContext& context, Timer& timer, const Rates& rates, const std::vector<Case>& cases,
+                 const std::string& filter) {
+  std::printf("%s: copy %.0f GB/s, product %.1f TFLOP/s\n\n", context.device_name().c_str(), rates.bytes * 1e-9,
               rates.products * 1e-12);
   std::printf("| work | ms | GB/s | TFLOP/s | of the limit measured here |\n|---|---|---|---|---|\n");
-  for (const auto& c : cases) {
-    if (!matches(c)) continue;
-    const auto work = c.setup(*context);
+  for_each_case(cases, filter, [&](const Case& c) {
+    const auto work = c.setup(context);
     const double seconds = timer.seconds(work, 9);
     std::printf("| %s | %.3f | %.0f | %.2f | %.0f %% |\n", c.name.c_str(), seconds * 1e3, c.bytes / seconds * 1e-9,
                 c.operations / seconds * 1e-12, 100 * limit(c, rates) / seconds);
     std::fflush(stdout);
-  }
+  });
 }
 
 }  // namespace bench

@@ -14,6 +14,7 @@
 #include <eosin/ops/prototypes.hpp>
 #include <eosin/optim/captured_step.cuh>
 #include <eosin/retrieval/neighbours.hpp>
+#include <eosin/vision/densenet.hpp>
 #include <mclstexp/model.hpp>
 
 #include <cmath>
@@ -58,26 +59,27 @@ Matrix<float, Device> counts(CudaContext& context, Index rows, Index cols) {
 Case negative_binomial() {
   // Counted in math/negative_binomial.hpp: two logarithms, a reciprocal, differences of lgamma and digamma, some ninety
   // operations in all.
-  return {"NB loss, value and gradient, 4,096 x 14,052", 12 * size(patches, genes), 90 * size(patches, genes), false,
-          [](CudaContext& context) {
-            struct Memory {
-              Matrix<float, Device> mu, y, gradient;
-              Vector<float, Device> theta, d_theta;
-              Vector<double, Device> sum;
-            };
-            auto m = std::make_shared<Memory>(Memory{numbers(context, patches, genes, 0.01, 5),
-                                                     counts(context, patches, genes), {patches, genes}, {}, {}, {}});
-            m->theta = Vector<float, Device>(genes);
-            m->d_theta = Vector<float, Device>(genes);
-            m->sum = Vector<double, Device>(1);
-            eosin::ops::exponentials<float>(context, m->d_theta.view(), m->theta.view());  // 1
-            return [&context, m] {
-              eosin::ops::NegativeBinomialOptions<float, Device> options{.eps = 1e-8f, .gradient_scale = 1.0f};
-              options.gradient_mu = m->gradient.view();
-              options.gradient_log_theta = m->d_theta.view();
-              eosin::ops::negative_binomial(context, m->mu, m->theta.view(), m->y.view(), options, m->sum.view());
-            };
-          }};
+  return {
+      "NB loss, value and gradient, 4,096 x 14,052", 12 * size(patches, genes), 90 * size(patches, genes), false,
+      [](CudaContext& context) {
+        struct Memory {
+          Matrix<float, Device> mu, y, gradient;
+          Vector<float, Device> theta, d_theta;
+          Vector<double, Device> sum;
+        };
+        auto m = std::make_shared<Memory>(Memory{
+            numbers(context, patches, genes, 0.01, 5), counts(context, patches, genes), {patches, genes}, {}, {}, {}});
+        m->theta = Vector<float, Device>(genes);
+        m->d_theta = Vector<float, Device>(genes);
+        m->sum = Vector<double, Device>(1);
+        eosin::ops::exponentials<float>(context, m->d_theta.view(), m->theta.view());  // 1
+        return [&context, m] {
+          eosin::ops::NegativeBinomialOptions<float, Device> options{.eps = 1e-8f, .gradient_scale = 1.0f};
+          options.gradient_mu = m->gradient.view();
+          options.gradient_log_theta = m->d_theta.view();
+          eosin::ops::negative_binomial(context, m->mu, m->theta.view(), m->y.view(), options, m->sum.view());
+        };
+      }};
 }
 
 Case softmax_composition() {
@@ -87,8 +89,11 @@ Case softmax_composition() {
             struct Memory {
               Matrix<float, Device> logits, composition, d_logits, pooled, d_pooled;
             };
-            auto m = std::make_shared<Memory>(Memory{numbers(context, rows, types, -3, 3), {rows, types}, {rows, types},
-                                                     {1, types}, numbers(context, 1, types, -1, 1)});
+            auto m = std::make_shared<Memory>(Memory{numbers(context, rows, types, -3, 3),
+                                                     {rows, types},
+                                                     {rows, types},
+                                                     {1, types},
+                                                     numbers(context, 1, types, -1, 1)});
             return [&context, m] {
               eosin::ops::softmax_rows<float>(context, m->logits, m->composition.view());
               eosin::ops::column_means<float>(context, m->composition, m->pooled.view().row(0));
@@ -108,8 +113,10 @@ Case linear_gelu() {
               Vector<float, Device> bias;
             };
             auto m = std::make_shared<Memory>(Memory{numbers(context, rows, inputs, -1, 1),
-                                                     numbers(context, width, inputs, -0.1, 0.1), {rows, width},
-                                                     {rows, width}, {}});
+                                                     numbers(context, width, inputs, -0.1, 0.1),
+                                                     {rows, width},
+                                                     {rows, width},
+                                                     {}});
             m->bias = Vector<float, Device>(width);
             return [&context, m] {
               eosin::ops::linear_gelu<float>(context, m->x, m->weight.view(), std::as_const(m->bias).view(),
@@ -125,7 +132,8 @@ Case modality_correction() {
               Matrix<float, Device> mixed, v;
               Vector<float, Device> alpha, beta, d_alpha, d_beta;
             };
-            auto m = std::make_shared<Memory>(Memory{numbers(context, patches, genes, 0, 2), {patches, genes}, {}, {}, {}, {}});
+            auto m = std::make_shared<Memory>(
+                Memory{numbers(context, patches, genes, 0, 2), {patches, genes}, {}, {}, {}, {}});
             for (auto* vector : {&m->alpha, &m->beta, &m->d_alpha, &m->d_beta}) *vector = Vector<float, Device>(genes);
             return [&context, m] {
               const auto alpha = std::as_const(m->alpha).view(), beta = std::as_const(m->beta).view();
@@ -179,8 +187,7 @@ Case attention() {
               eosin::ops::attention<float>(context, m->q, m->k, m->v, m->offsets, heads, 0.125f, m->out.view(),
                                            m->log_sums.view());
               eosin::ops::attention_backward<float>(context, m->q, m->k, m->v, m->offsets, heads, 0.125f, m->out,
-                                                    m->log_sums, m->d_out, m->d_q.view(), m->d_k.view(),
-                                                    m->d_v.view());
+                                                    m->log_sums, m->d_out, m->d_q.view(), m->d_k.view(), m->d_v.view());
             };
           }};
 }
@@ -194,8 +201,8 @@ Case info_nce() {
               Matrix<float, Device> spot, image, d_spot, d_image;
               Vector<double, Device> loss;
             };
-            auto m = std::make_shared<Memory>(Memory{numbers(context, n, width, -1, 1), numbers(context, n, width, -1, 1),
-                                                     {n, width}, {n, width}, {}});
+            auto m = std::make_shared<Memory>(Memory{
+                numbers(context, n, width, -1, 1), numbers(context, n, width, -1, 1), {n, width}, {n, width}, {}});
             m->loss = Vector<double, Device>(1);
             return [&context, m] {
               eosin::losses::info_nce<float>(context, m->spot, m->image, {.normalize = true}, m->d_spot.view(),
@@ -216,27 +223,30 @@ Case adam() {
             auto m = std::make_shared<Memory>();
             m->parameters.add("all", {n});
             m->parameters.allocate(context, 1);
-            m->optimiser = std::make_unique<eosin::optim::Adam<float, Device>>(m->parameters, eosin::optim::AdamOptions{});
-            m->step = std::make_unique<eosin::optim::CapturedStep<float>>(context, m->parameters, *m->optimiser, 1.0, [] {});
+            m->optimiser =
+                std::make_unique<eosin::optim::Adam<float, Device>>(m->parameters, eosin::optim::AdamOptions{});
+            m->step =
+                std::make_unique<eosin::optim::CapturedStep<float>>(context, m->parameters, *m->optimiser, 1.0, [] {});
             return [&context, m] { m->step->run(context, 1e-3); };
           }};
 }
 
 Case retrieval() {
   const Index keys = 1000000, queries = 10000, width = 256, k = 200;
-  return {"retrieval, 1,000,000 keys, 10,000 queries of 256, top 200", 4 * size(keys + queries, width),
-          2 * size(keys, queries) * static_cast<double>(width), true, [=](CudaContext& context) {
-            struct Memory {
-              Matrix<float, Device> keys, queries, similarity;
-              Matrix<Index, Device> indices;
-            };
-            auto m = std::make_shared<Memory>(Memory{numbers(context, keys, width, -1, 1),
-                                                     numbers(context, queries, width, -1, 1), {queries, k}, {queries, k}});
-            return [&context, m, k] {
-              eosin::retrieval::top_k<float>(context, std::as_const(m->keys).view(), m->queries, k, m->indices.view(),
-                                             m->similarity.view());
-            };
-          }};
+  return {
+      "retrieval, 1,000,000 keys, 10,000 queries of 256, top 200", 4 * size(keys + queries, width),
+      2 * size(keys, queries) * static_cast<double>(width), true, [=](CudaContext& context) {
+        struct Memory {
+          Matrix<float, Device> keys, queries, similarity;
+          Matrix<Index, Device> indices;
+        };
+        auto m = std::make_shared<Memory>(Memory{
+            numbers(context, keys, width, -1, 1), numbers(context, queries, width, -1, 1), {queries, k}, {queries, k}});
+        return [&context, m, k] {
+          eosin::retrieval::top_k<float>(context, std::as_const(m->keys).view(), m->queries, k, m->indices.view(),
+                                         m->similarity.view());
+        };
+      }};
 }
 
 /// A whole step of CPNN at slide level as a graph.
@@ -258,8 +268,8 @@ Case slide_step() {
             m->expression = counts(context, slides, genes);
             m->composition = numbers(context, slides, types, 0.1, 1);
             for (Index s = 0; s < slides; ++s)
-              m->slides.push_back({m->features.view().middle_rows(s * patches, patches), m->expression.row(s),
-                                   m->composition.row(s)});
+              m->slides.push_back(
+                  {m->features.view().middle_rows(s * patches, patches), m->expression.row(s), m->composition.row(s)});
             cpnn::ModelOptions options;
             options.inputs = inputs;
             options.hidden = {1024, 512};
@@ -272,8 +282,7 @@ Case slide_step() {
             m->optimiser = std::make_unique<eosin::optim::Adam<float, Device>>(
                 m->model->parameters(), eosin::optim::AdamOptions{.weight_decay = 0.01});
             m->step = std::make_unique<eosin::optim::CapturedStep<float>>(
-                context, m->model->parameters(), *m->optimiser, 0.5,
-                [&context, raw = m.get()] {
+                context, m->model->parameters(), *m->optimiser, 0.5, [&context, raw = m.get()] {
                   raw->model->queue_slide_step(context, raw->slides, GradientMode::overwrite);
                 });
             return [&context, m] { m->step->run(context, 1e-3); };
@@ -319,9 +328,37 @@ Case spot_branch() {
           }};
 }
 
+/// DenseNet-121, value and gradient in training mode, images of 224 x 224: 2.9e9 multiplications an image forward and
+/// twice that backward; the weights and 17 MB of features an image are written once and read once.
+Case densenet() {
+  const Index images = 8, edge = 224;
+  return {"DenseNet-121, forward and backward, 8 images of 224 x 224",
+          3 * 32e6 + 2 * 17e6 * static_cast<double>(images), 3 * 2 * 2.9e9 * static_cast<double>(images), true,
+          [=](CudaContext& context) {
+            struct Memory {
+              eosin::Parameters<float, Device> parameters;
+              std::unique_ptr<eosin::vision::DenseNet<float, Device>> network;
+              eosin::vision::DenseNet<float, Device>::Cache cache;
+              Matrix<float, Device> pixels, features, upstream;
+            };
+            auto m = std::make_shared<Memory>();
+            m->network = std::make_unique<eosin::vision::DenseNet<float, Device>>(m->parameters, "net");
+            m->parameters.allocate(context, 1);
+            m->network->set_mode(eosin::layers::BatchNormMode::training);
+            m->pixels = numbers(context, images * edge * edge, 3, -2, 2);
+            m->features = Matrix<float, Device>(images, m->network->channels());
+            m->upstream = numbers(context, images, m->network->channels(), -1, 1);
+            return [&context, m, images, edge] {
+              m->network->forward(context, {m->pixels.view(), images, edge, edge}, m->features.view(), m->cache);
+              m->network->backward(context, m->upstream, m->cache, GradientMode::overwrite);
+            };
+          }};
+}
+
 std::vector<Case> all_cases() {
-  return {negative_binomial(), softmax_composition(), linear_gelu(), modality_correction(), layer_norm(), attention(),
-          info_nce(),          adam(),                retrieval(),   slide_step(),          spot_branch()};
+  return {negative_binomial(), softmax_composition(), linear_gelu(), modality_correction(),
+          layer_norm(),        attention(),           info_nce(),    adam(),
+          retrieval(),         slide_step(),          spot_branch(), densenet()};
 }
 
 }  // namespace
@@ -333,9 +370,10 @@ int main(int argc, char** argv) {
     if (std::strcmp(argv[i], "--predict") == 0) {
       predict = true;
     } else if (argv[i][0] == '-') {
-      std::printf("usage: eosin_cuda_bench [--predict] [FILTER]\n"
-                  "Times kernels and training steps whose names contain FILTER on the CUDA device.\n"
-                  "  --predict   bytes, operations and the least time on an H200; needs no device\n");
+      std::printf(
+          "usage: eosin_cuda_bench [--predict] [FILTER]\n"
+          "Times kernels and training steps whose names contain FILTER on the CUDA device.\n"
+          "  --predict   bytes, operations and the least time on an H200; needs no device\n");
       return std::strcmp(argv[i], "--help") == 0 ? 0 : 2;
     } else {
       filter = argv[i];
@@ -343,7 +381,7 @@ int main(int argc, char** argv) {
   }
   try {
     if (predict) {
-      print(all_cases(), filter, nullptr);
+      predict_times(all_cases(), filter);
       return 0;
     }
     int devices = 0;
@@ -351,10 +389,15 @@ int main(int argc, char** argv) {
       std::fprintf(stderr, "eosin_cuda_bench: no CUDA device is found (--predict needs none)\n");
       return 1;
     }
+    double simple = 0;  // what operations outside of products are held against: the rate in full precision
     for (const auto mode : {eosin::MathMode::full, eosin::MathMode::tf32}) {
       CudaContext context({.math_mode = mode});
       std::printf("\nmatrix products in %s\n", mode == eosin::MathMode::full ? "float" : "TF32");
-      print(all_cases(), filter, &context);
+      Timer timer(context);
+      Rates rates = measure(context, timer);
+      if (mode == eosin::MathMode::full) simple = rates.products;
+      rates.simple = simple;
+      time(context, timer, rates, all_cases(), filter);
     }
     return 0;
   } catch (const eosin::Error& error) {

@@ -69,10 +69,10 @@ struct Slide {
 /// One section with an expression profile per patch.
 template <class T, class Space = Host>
 struct Section {
-  MatrixView<const T, Space> patches;                               ///< [N x inputs]
-  const eosin::losses::PearsonTarget<T, Space>* target = nullptr;   ///< for the Pearson observation
-  MatrixView<const T, Space> counts;                                ///< [N x genes], for the other observations
-  MatrixView<const T, Space> composition;                           ///< [N x types], [1 x types] by section, or empty
+  MatrixView<const T, Space> patches;                              ///< [N x inputs]
+  const eosin::losses::PearsonTarget<T, Space>* target = nullptr;  ///< for the Pearson observation
+  MatrixView<const T, Space> counts;                               ///< [N x genes], for the other observations
+  MatrixView<const T, Space> composition;                          ///< [N x types], [1 x types] by section, or empty
 };
 
 /// Optional results of a pass; empty views are not filled. One row per slide or patch, slides one after the other.
@@ -102,8 +102,7 @@ class Model {
               {.trained = options.prototypes != Prototypes::fixed,
                .correction = options.correction,
                .mask_as_one = options.mask_as_one}) {
-    if (options.observation == Observation::negative_binomial)
-      theta_ = parameters_->add("px_theta", {options.genes});
+    if (options.observation == Observation::negative_binomial) theta_ = parameters_->add("px_theta", {options.genes});
     if (options.prototypes == Prototypes::trained)
       regulariser_ = eosin::losses::PrototypeRegulariser<T, Space>(options.prototype_regulariser, prototypes);
   }
@@ -234,8 +233,8 @@ class Model {
     losses.observation /= static_cast<double>(batch);
     losses.composition /= static_cast<double>(batch);
     losses.prototype = values[2 * batch];
-    losses.total = losses.observation + options_.regulariser_weight *
-                                            (options_.composition_scale * losses.composition + losses.prototype);
+    losses.total = losses.observation +
+                   options_.regulariser_weight * (options_.composition_scale * losses.composition + losses.prototype);
     return losses;
   }
 
@@ -248,7 +247,8 @@ class Model {
   using Mlp = WithCache<eosin::layers::Mlp<T, Space>>;
   using Adapter = WithCache<eosin::layers::Adapter<T, Space>>;
 
-  static std::variant<Mlp, Adapter> make_projector(eosin::Parameters<T, Space>& parameters, const ModelOptions& options) {
+  static std::variant<Mlp, Adapter> make_projector(eosin::Parameters<T, Space>& parameters,
+                                                   const ModelOptions& options) {
     if (options.projector == Projector::adapter)
       return Adapter{{parameters, "prj", options.inputs, static_cast<Index>(options.hidden.size()), options.types,
                       options.head_gain},
@@ -425,10 +425,12 @@ class Model {
   eosin::ops::LibraryTargetOptions target_options() const {
     using eosin::ops::LibraryScale;
     switch (options_.observation) {
-      case Observation::pearson: return {LibraryScale::shares, options_.library};
+      case Observation::pearson:
+        return {LibraryScale::shares, options_.library};
       case Observation::negative_binomial:
         return {options_.library ? LibraryScale::library : LibraryScale::counts, options_.library};
-      case Observation::mean_squared_error: break;
+      case Observation::mean_squared_error:
+        break;
     }
     return {LibraryScale::counts, options_.library};
   }
@@ -447,9 +449,8 @@ class Model {
         options.d_expression = head_cache_.d_expression.view();
       }
       store_value(context, observation_slot(item), [&](auto... slot) {
-        return eosin::losses::composition_pearson<T>(context, composition,
-                                                     std::as_const(head_cache_.expression).view(), *section.target,
-                                                     options, slot...);
+        return eosin::losses::composition_pearson<T>(context, composition, std::as_const(head_cache_.expression).view(),
+                                                     *section.target, options, slot...);
       });
       return;
     }

@@ -1,5 +1,5 @@
-// Training steps as CUDA graphs: the bits of the same calls one by one, for CPNN at both levels and for the spot branch of
-// mclSTExp.
+// Training steps as CUDA graphs: the bits of the same calls one by one, for CPNN at both levels and for the spot branch
+// of mclSTExp.
 
 #include <eosin/optim/captured_step.cuh>
 
@@ -70,9 +70,11 @@ TEST_CASE("CapturedStep: CPNN at slide level") {
   const auto patches = on_device(gpu, normal_matrix<float>(70, 9, 2).view());
   auto counts = composition_matrix<float>(2, 40, 3);
   for (Index i = 0; i < counts.size(); ++i) counts.data()[i] = std::round(500 * counts.data()[i]);
-  const auto counts_d = on_device(gpu, counts.view()), composition = on_device(gpu, composition_matrix<float>(2, 5, 4).view());
-  const std::vector<cpnn::Slide<float, Device>> slides{{patches.view().middle_rows(0, 33), counts_d.row(0), composition.row(0)},
-                                                       {patches.view().middle_rows(33, 37), counts_d.row(1), {}}};
+  const auto counts_d = on_device(gpu, counts.view()),
+             composition = on_device(gpu, composition_matrix<float>(2, 5, 4).view());
+  const std::vector<cpnn::Slide<float, Device>> slides{
+      {patches.view().middle_rows(0, 33), counts_d.row(0), composition.row(0)},
+      {patches.view().middle_rows(33, 37), counts_d.row(1), {}}};
   for (const double clip : {0.0, 0.1})
     check_same([&](bool as_graph) {
       cpnn::Model<float, Device> model(small_cpnn(cpnn::Observation::negative_binomial), prototypes.view());

@@ -19,7 +19,8 @@ namespace {
 Matrix<Index> random_positions(Index n, Index rows) {
   RandomStream random(3);
   Matrix<Index> positions(n, 2);
-  for (Index i = 0; i < positions.size(); ++i) positions.data()[i] = static_cast<Index>(random.uniform() * double(rows));
+  for (Index i = 0; i < positions.size(); ++i)
+    positions.data()[i] = static_cast<Index>(random.uniform() * double(rows));
   return positions;
 }
 

@@ -1,5 +1,5 @@
-// Counts on the scale of a loss, rows scaled by factors, exponentials, the mean squared error, on the device against the
-// processor.
+// Counts on the scale of a loss, rows scaled by factors, exponentials, the mean squared error, on the device against
+// the processor.
 
 #include <eosin/losses/mean_squared_error.hpp>
 #include <eosin/ops/elementwise.hpp>
@@ -120,9 +120,8 @@ TEST_CASE_TEMPLATE("mean_squared_error: device and processor agree, rows that ar
         const auto weights_d = on_device(gpu, weights.view());
         Matrix<T, Device> gradient_d(rows, cols);
         Vector<double, Device> sum(1);
-        losses::mean_squared_error<T>(gpu, p_d, t_d,
-                                      {.scale = T(3), .gradient = gradient_d.view(), .weights = weights_d.view()},
-                                      sum.view());
+        losses::mean_squared_error<T>(
+            gpu, p_d, t_d, {.scale = T(3), .gradient = gradient_d.view(), .weights = weights_d.view()}, sum.view());
         CHECK(on_host(gpu, sum.view())[0] == doctest::Approx(want).epsilon(agreement<T>));
         CHECK(relative_difference(on_host(gpu, gradient_d.view()), gradient) < agreement<T>);
         if (weighted && rows > 1) CHECK(on_host(gpu, gradient_d.view())(1, 0) == T(0));

@@ -32,9 +32,9 @@ TEST_CASE_TEMPLATE("softmax_cross_entropy: device and processor agree", T, float
                                                         .softmax = softmax.view(),
                                                         .per_row = per_row.view(),
                                                         .gradient = gradient.view()};
-          const double want =
-              by_label ? losses::softmax_cross_entropy<T>(cpu, logits, std::as_const(labels).view(), options)
-                       : losses::softmax_cross_entropy<T>(cpu, logits, targets.view(), options);
+          const double want = by_label
+                                  ? losses::softmax_cross_entropy<T>(cpu, logits, std::as_const(labels).view(), options)
+                                  : losses::softmax_cross_entropy<T>(cpu, logits, targets.view(), options);
           in_every_order([&] {
             auto logits_d = on_device(gpu, logits.view());
             const auto targets_d = on_device(gpu, targets.view());

@@ -82,7 +82,8 @@ EOSIN_HOST_DEVICE CompositionTerm<T> composition_term(CompositionLoss kind, T p,
       term.slope = std::exp(shifted) / row.exponentials - q;
       break;
     }
-    case CompositionLoss::off: break;
+    case CompositionLoss::off:
+      break;
   }
   return term;
 }
@@ -125,8 +126,8 @@ double composition_loss(CompositionLoss kind, VectorView<const T> p, VectorView<
   return loss;
 }
 
-/// Sum over the rows of the losses of p [N x C] against `reference` [N x C]. Adds weight * gradient to `d_p` unless that
-/// is empty.
+/// Sum over the rows of the losses of p [N x C] against `reference` [N x C]. Adds weight * gradient to `d_p` unless
+/// that is empty.
 template <class T>
 double composition_loss(CpuContext&, CompositionLoss kind, MatrixView<const std::type_identity_t<T>> p,
                         MatrixView<const std::type_identity_t<T>> reference, std::type_identity_t<T> weight,

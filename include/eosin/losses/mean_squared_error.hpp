@@ -14,9 +14,9 @@ namespace eosin::losses {
 
 template <class T, class Space = Host>
 struct MeanSquaredErrorOptions {
-  T scale = T(1);                            ///< factor on the gradient
-  MatrixView<T, Space> gradient = {};        ///< [R x G] is overwritten unless empty
-  VectorView<const T, Space> weights = {};   ///< [R] 0: the row is left out; empty: all count
+  T scale = T(1);                           ///< factor on the gradient
+  MatrixView<T, Space> gradient = {};       ///< [R x G] is overwritten unless empty
+  VectorView<const T, Space> weights = {};  ///< [R] 0: the row is left out; empty: all count
 };
 
 inline namespace EOSIN_ISA_NAMESPACE {

@@ -2,10 +2,10 @@
 
 // Cross-entropy of the softmax of rows on the device; the mathematics is told in softmax_cross_entropy.hpp.
 //
-// A warp per row, in three passes over it: the largest logit, the sum of exponentials with loss and mass of the targets,
-// softmax and gradient. The row comes from memory once and from the cache twice; exponentials are computed anew rather
-// than kept. The losses of the rows go to the workspace and are added in their order. Bytes: logits, targets read,
-// gradient written, 8 to 12 an element in float.
+// A warp per row, in three passes over it: the largest logit, the sum of exponentials with loss and mass of the
+// targets, softmax and gradient. The row comes from memory once and from the cache twice; exponentials are computed
+// anew rather than kept. The losses of the rows go to the workspace and are added in their order. Bytes: logits,
+// targets read, gradient written, 8 to 12 an element in float.
 
 #include <eosin/core/cuda_context.cuh>
 #include <eosin/ops/reduce.cuh>
@@ -62,10 +62,9 @@ __global__ void __launch_bounds__(256)
   loss = cuda::warp_sum(loss);
   mass = cuda::warp_sum(mass);
   if (!targets.valid(row, classes)) loss = std::numeric_limits<double>::quiet_NaN();
-  const double weight =
-      detail::cross_entropy_weight(options.reduction, options.weight,
-                                   options.row_weights.data() == nullptr ? T(0) : options.row_weights[row],
-                                   logits.rows());
+  const double weight = detail::cross_entropy_weight(
+      options.reduction, options.weight, options.row_weights.data() == nullptr ? T(0) : options.row_weights[row],
+      logits.rows());
   // The gradient may take the memory of the logits: each lane has read what it now overwrites, and so have the others.
   __syncwarp();
   const double inverse = 1 / exponentials;
@@ -106,8 +105,8 @@ void device_softmax_cross_entropy(CudaContext& context, MatrixView<const T, Devi
 /// Nothing is waited for: a label outside makes the loss NaN.
 template <class T>
 void softmax_cross_entropy(CudaContext& context, MatrixView<const std::type_identity_t<T>, Device> logits,
-                           VectorView<const Index, Device> labels,
-                           const SoftmaxCrossEntropyOptions<T, Device>& options, VectorView<double, Device> sum) {
+                           VectorView<const Index, Device> labels, const SoftmaxCrossEntropyOptions<T, Device>& options,
+                           VectorView<double, Device> sum) {
   require_size("softmax_cross_entropy", "labels", "elements", labels.size(), logits.rows(), "rows of logits");
   detail::device_softmax_cross_entropy<T>(context, logits, kernels::LabelTargets<T>{labels}, options, sum);
 }

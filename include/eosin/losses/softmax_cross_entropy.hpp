@@ -28,7 +28,7 @@ template <class T, class Space = Host>
 struct SoftmaxCrossEntropyOptions {
   /// `none`: the sum with a weight per row.
   Reduction reduction = Reduction::mean;
-  T weight = T(1);                       ///< factor on loss and gradient; not read with Reduction::none
+  T weight = T(1);                              ///< factor on loss and gradient; not read with Reduction::none
   VectorView<const T, Space> row_weights = {};  ///< [n] with Reduction::none
   MatrixView<T, Space> softmax = {};            ///< [n x c] receives p
   VectorView<T, Space> per_row = {};            ///< [n] receives the unweighted loss of each row
@@ -95,8 +95,8 @@ double softmax_cross_entropy(CpuContext& context, MatrixView<const T> logits, co
         mass += static_cast<double>(t);
       });
       require_value(!std::isnan(row_loss), function, "the loss of row " + std::to_string(i) + " is not a number");
-      const double weight = cross_entropy_weight(o.reduction, o.weight,
-                                                 o.row_weights.empty() ? T(0) : o.row_weights[i], rows);
+      const double weight =
+          cross_entropy_weight(o.reduction, o.weight, o.row_weights.empty() ? T(0) : o.row_weights[i], rows);
       loss += weight * row_loss;
       if (!o.per_row.empty()) o.per_row[i] = static_cast<T>(row_loss);
       const double inverse = 1 / exponentials.total();

@@ -6,8 +6,8 @@
 //   add_to_rows   a block per row of the table: 256 numbers at a time are compared with the row's, those that match are
 //                 listed in their order, and each thread adds the listed rows of dy for its columns. So the sum over n
 //                 goes in its order, nothing is sorted, and a row that no number names costs the reading of the numbers
-//                 alone. Bytes: dy once, the gradients of the rows that occur read and written, 8 n per row of the table
-//                 (from the cache).
+//                 alone. Bytes: dy once, the gradients of the rows that occur read and written, 8 n per row of the
+//                 table (from the cache).
 //
 // Numbers that lie outside the table are an error of the caller that nobody waits for: add_rows makes their rows of y
 // NaN, add_to_rows leaves them out.
@@ -35,8 +35,8 @@ struct AddRows {
 };
 
 template <class T>
-__global__ void __launch_bounds__(256) add_to_rows(MatrixView<const T, Device> dy, VectorView<const Index, Device> rows,
-                                                   MatrixView<T, Device> d_table) {
+__global__ void __launch_bounds__(256)
+    add_to_rows(MatrixView<const T, Device> dy, VectorView<const Index, Device> rows, MatrixView<T, Device> d_table) {
   EOSIN_SHARED(int, listed, [256]);
   EOSIN_SHARED(int, counts, [8]);
   const Index row = static_cast<Index>(blockIdx.x);

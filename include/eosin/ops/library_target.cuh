@@ -17,8 +17,8 @@ namespace kernels {
 
 template <class T>
 __global__ void __launch_bounds__(256)
-    library_target(MatrixView<const T, Device> counts, LibraryScale scale, double given, VectorView<T, Device> libraries,
-                   MatrixView<T, Device> target) {
+    library_target(MatrixView<const T, Device> counts, LibraryScale scale, double given,
+                   VectorView<T, Device> libraries, MatrixView<T, Device> target) {
   EOSIN_SHARED(double, scratch, [8]);
   const auto from = counts.row(blockIdx.x);
   const auto to = target.row(blockIdx.x);
@@ -38,7 +38,8 @@ __global__ void __launch_bounds__(256)
 /// so is every loss made of them.
 template <class T>
 void library_target(CudaContext& context, MatrixView<const std::type_identity_t<T>, Device> counts,
-                    const LibraryTargetOptions& options, VectorView<T, Device> libraries, MatrixView<T, Device> target) {
+                    const LibraryTargetOptions& options, VectorView<T, Device> libraries,
+                    MatrixView<T, Device> target) {
   require_size("library_target", "libraries", "elements", libraries.size(), counts.rows(), "rows of counts");
   require_shape("library_target", "target", target, counts.rows(), counts.cols());
   const double given = detail::given_library(options);

@@ -30,8 +30,7 @@ void column_sums(CpuContext& context, MatrixView<const std::type_identity_t<T>> 
     std::fill(sum, sum + x.cols(), T(0));
     for (Index n = begin; n < end; ++n) {
       const T* row = x.row(n).data();
-      math::for_each_pack<T>(0, x.cols(),
-                             [&](auto lanes) { lanes.store(sum, lanes.load(sum) + lanes.load(row)); });
+      math::for_each_pack<T>(0, x.cols(), [&](auto lanes) { lanes.store(sum, lanes.load(sum) + lanes.load(row)); });
     }
   });
   if (!accumulate)

@@ -58,8 +58,8 @@ void adam_step(CudaContext& context, VectorView<const AdamUpdate<T>, Device> upd
   require_size("adam_step", "update", "elements", update.size(), 1);
   require_size("adam_step", "gradient_scale", "elements", gradient_scale.size(), 1);
   for_each_element(context, "adam_step", values.size(),
-                   kernels::AdamStepFromMemory<T>{update.data(), gradient_scale.data(), values.data(),
-                                                  gradients.data(), first.data(), second.data()});
+                   kernels::AdamStepFromMemory<T>{update.data(), gradient_scale.data(), values.data(), gradients.data(),
+                                                  first.data(), second.data()});
 }
 
 }  // namespace EOSIN_ISA_NAMESPACE

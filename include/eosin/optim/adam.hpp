@@ -134,8 +134,8 @@ class Adam {
     ++steps_;
     return AdamUpdate<T>(options_, steps_, learning_rate);
   }
-  /// On a device: the step that `update` [1] describes, with gradients multiplied by `gradient_scale` [1]. Both are read
-  /// when the device comes to it, so that a graph can repeat the call with other values.
+  /// On a device: the step that `update` [1] describes, with gradients multiplied by `gradient_scale` [1]. Both are
+  /// read when the device comes to it, so that a graph can repeat the call with other values.
   template <Context C>
   void queue_step(C& context, Parameters<T, Space>& parameters, VectorView<const AdamUpdate<T>, Space> update,
                   VectorView<const double, Space> gradient_scale) {

@@ -2,8 +2,8 @@
 
 // A whole training step as one CUDA graph: loss and gradient, the gradient's norm, the clipping factor, Adam.
 //
-// What changes from step to step, the learning rate and Adam's bias corrections, lies in device memory and is written by
-// a kernel before the graph; the norm and the clipping factor are computed where they are used. So a step waits for
+// What changes from step to step, the learning rate and Adam's bias corrections, lies in device memory and is written
+// by a kernel before the graph; the norm and the clipping factor are computed where they are used. So a step waits for
 // nothing, allocates nothing and costs the processor two launches. The bits are those of the same calls one by one.
 
 #include <eosin/core/cuda_graph.cuh>
@@ -19,8 +19,8 @@ template <class T>
 class CapturedStep {
  public:
   /// `queue()` queues loss and gradient of a step into the gradients of `parameters`, the same work on the same memory
-  /// each time. It is run twice: once to give workspace and caches their sizes (parameters stay as they are), once to be
-  /// recorded. `clip_norm` 0: no clipping. Parameters and optimiser must outlive this.
+  /// each time. It is run twice: once to give workspace and caches their sizes (parameters stay as they are), once to
+  /// be recorded. `clip_norm` 0: no clipping. Parameters and optimiser must outlive this.
   template <class F>
   CapturedStep(CudaContext& context, Parameters<T, Device>& parameters, Adam<T, Device>& optimiser, double clip_norm,
                F&& queue)

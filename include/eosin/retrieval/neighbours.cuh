@@ -20,7 +20,8 @@ inline namespace EOSIN_ISA_NAMESPACE {
 
 namespace kernels {
 
-/// Block (32, 8): neighbours 8 * blockIdx.x + threadIdx.y of query blockIdx.y and those that follow in steps of the grid.
+/// Block (32, 8): neighbours 8 * blockIdx.x + threadIdx.y of query blockIdx.y and those that follow in steps of the
+/// grid.
 template <class T>
 __global__ void __launch_bounds__(256)
     neighbour_distances(MatrixView<const T, Device> keys, MatrixView<const T, Device> queries,
@@ -38,8 +39,8 @@ __global__ void __launch_bounds__(256)
       }
     sum = cuda::warp_sum(sum);
     if (threadIdx.x == 0)
-      distance(q, j) = inside ? static_cast<T>(kind == Distance::l1 ? sum : std::sqrt(sum))
-                              : std::numeric_limits<T>::quiet_NaN();
+      distance(q, j) =
+          inside ? static_cast<T>(kind == Distance::l1 ? sum : std::sqrt(sum)) : std::numeric_limits<T>::quiet_NaN();
   }
 }
 
@@ -146,8 +147,8 @@ void weighted_expression(CudaContext& context, MatrixView<const T, Device> expre
                  indices, weights, prediction);
 }
 
-/// Nearest keys of each query with distances and weights, all on the device. Nothing is waited for but the memory of the
-/// result.
+/// Nearest keys of each query with distances and weights, all on the device. Nothing is waited for but the memory of
+/// the result.
 template <class T>
 Neighbours<std::remove_const_t<T>, Device> find_neighbours(
     CudaContext& context, MatrixView<T, Device> keys,
