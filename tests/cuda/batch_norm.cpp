@@ -4,6 +4,7 @@
 #include <eosin/layers/batch_norm.hpp>
 
 #include "support/cuda.hpp"
+#include "support/place.hpp"
 
 #include <vector>
 
@@ -24,43 +25,6 @@ ops::BatchNormCoefficients<T, Device> coefficients(Matrix<T, Device>& m) {
 }
 
 template <class T>
-Matrix<T> in_space(CpuContext&, const Matrix<T>& x) {
-  return x;
-}
-template <class T>
-Matrix<T, Device> in_space(CudaContext& context, const Matrix<T>& x) {
-  return on_device(context, x.view());
-}
-
-/// Values in the memory of the context from the host.
-template <class T>
-void set(CpuContext&, const Vector<T>& from, VectorView<T> to) {
-  std::copy_n(from.data(), from.size(), to.data());
-}
-template <class T>
-void set(CudaContext& context, const Vector<T>& from, VectorView<T, Device> to) {
-  upload<T>(context, from.view(), to);
-}
-template <class T>
-Vector<T> get(CpuContext&, VectorView<T> from) {
-  Vector<T> out(from.size());
-  for (Index i = 0; i < from.size(); ++i) out[i] = from[i];
-  return out;
-}
-template <class T>
-Vector<T> get(CudaContext& context, VectorView<T, Device> from) {
-  return on_host(context, from);
-}
-template <class T>
-Matrix<T> get(CpuContext&, const Matrix<T>& from) {
-  return from;
-}
-template <class T>
-Matrix<T> get(CudaContext& context, const Matrix<T, Device>& from) {
-  return on_host(context, from.view());
-}
-
-template <class T>
 struct Result {
   Matrix<T> y, dx;
   Vector<T> gradients, mean, variance;
@@ -73,23 +37,23 @@ Result<T> layer(C& context, BatchNormMode mode, bool relu, Index rows, Index cha
   Parameters<T, Space> parameters;
   layers::BatchNorm<T, Space> norm(parameters, "bn", channels);
   parameters.allocate(context, 1);
-  set(context, normal_vector<T>(channels, 2), parameters.value({0}));
-  set(context, normal_vector<T>(channels, 3), parameters.value({1}));
+  place_parameters(context, normal_vector<T>(channels, 2), parameters.value({0}));
+  place_parameters(context, normal_vector<T>(channels, 3), parameters.value({1}));
   std::vector<layers::NamedBuffer<T, Space>> buffers;
   norm.append_buffers(buffers);
-  set(context, normal_vector<T>(channels, 4), buffers[0].values);
-  const auto x = in_space(context, normal_matrix<T>(rows, channels + 5, 5, 2, 1)),
-             dy = in_space(context, normal_matrix<T>(rows, channels + 5, 6));
-  auto y = in_space(context, normal_matrix<T>(rows, channels + 5, 7)),
-       dx = in_space(context, normal_matrix<T>(rows, channels + 5, 8));
+  place_parameters(context, normal_vector<T>(channels, 4), buffers[0].values);
+  const auto x = place(context, normal_matrix<T>(rows, channels + 5, 5, 2, 1)),
+             dy = place(context, normal_matrix<T>(rows, channels + 5, 6));
+  auto y = place(context, normal_matrix<T>(rows, channels + 5, 7)),
+       dx = place(context, normal_matrix<T>(rows, channels + 5, 8));
   typename layers::BatchNorm<T, Space>::Cache cache;
   for (const auto gradient : {GradientMode::overwrite, GradientMode::accumulate, GradientMode::ignore}) {
     norm.forward(context, mode, x.view().middle_cols(3, channels), y.view().middle_cols(2, channels), relu, cache);
     norm.backward(context, mode, x.view().middle_cols(3, channels), dy.view().middle_cols(1, channels),
                   dx.view().middle_cols(4, channels), relu, cache, gradient);
   }
-  return {get(context, y), get(context, dx), get(context, parameters.gradients()), get(context, buffers[0].values),
-          get(context, buffers[1].values)};
+  return {fetch(context, y), fetch(context, dx), fetch(context, parameters.gradients()),
+          fetch(context, buffers[0].values), fetch(context, buffers[1].values)};
 }
 
 }  // namespace

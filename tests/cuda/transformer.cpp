@@ -5,6 +5,7 @@
 #include <eosin/layers/transformer.hpp>
 
 #include "support/cuda.hpp"
+#include "support/place.hpp"
 
 #include <vector>
 
@@ -38,33 +39,6 @@ void check_same(const Result<T>& device, const Result<T>& host) {
   CHECK(relative_difference(device.gradients, host.gradients) < bound);
 }
 
-template <class T>
-Matrix<T> in_space(CpuContext&, const Matrix<T>& x) {
-  return x;
-}
-template <class T>
-Matrix<T, Device> in_space(CudaContext& context, const Matrix<T>& x) {
-  return on_device(context, x.view());
-}
-template <class T>
-Matrix<T> from_space(CpuContext&, const Matrix<T>& x) {
-  return x;
-}
-template <class T>
-Matrix<T> from_space(CudaContext& context, const Matrix<T, Device>& x) {
-  return on_host(context, x.view());
-}
-template <class T>
-Vector<T> from_space(CpuContext&, VectorView<T> x) {
-  Vector<T> out(x.size());
-  std::copy_n(x.data(), x.size(), out.data());
-  return out;
-}
-template <class T>
-Vector<T> from_space(CudaContext& context, VectorView<T, Device> x) {
-  return on_host(context, x);
-}
-
 /// Two passes there and back, the gradients of the second added to those of the first.
 template <class T, class C>
 Result<T> transformer(C& context, const layers::TransformerBlockOptions& options, const std::vector<Index>& offsets,
@@ -76,14 +50,14 @@ Result<T> transformer(C& context, const layers::TransformerBlockOptions& options
   });
   parameters.allocate(context, 3);
   const Index n = offsets.back(), size = options.attention.size;
-  const auto x = in_space(context, normal_matrix<T>(n, size, 1)), dy = in_space(context, normal_matrix<T>(n, size, 2));
+  const auto x = place(context, normal_matrix<T>(n, size, 1)), dy = place(context, normal_matrix<T>(n, size, 2));
   Matrix<T, Space> y(n, size), dx(n, size);
   typename layers::Transformer<T, Space>::Cache cache;
   for (const auto mode : {GradientMode::overwrite, GradientMode::accumulate}) {
     encoder.forward(context, x.view(), offsets, y.view(), cache, dropout);
     encoder.backward(context, x.view(), offsets, dy.view(), dx.view(), cache, mode);
   }
-  return {from_space(context, y), from_space(context, dx), from_space(context, parameters.gradients())};
+  return {fetch(context, y), fetch(context, dx), fetch(context, parameters.gradients())};
 }
 
 template <class T, class C>
@@ -92,12 +66,12 @@ Result<T> projection_head(C& context, Index rows, const ops::DropoutKey& dropout
   Parameters<T, Space> parameters;
   const layers::ProjectionHead<T, Space> head(parameters, "image", {.inputs = 11, .outputs = 7});
   parameters.allocate(context, 5);
-  const auto x = in_space(context, normal_matrix<T>(rows, 11, 1)), dh = in_space(context, normal_matrix<T>(rows, 7, 2));
+  const auto x = place(context, normal_matrix<T>(rows, 11, 1)), dh = place(context, normal_matrix<T>(rows, 7, 2));
   Matrix<T, Space> h(rows, 7), dx(rows, 11);
   typename layers::ProjectionHead<T, Space>::Cache cache;
   head.forward(context, x.view(), h.view(), cache, dropout);
   head.backward(context, x.view(), dh.view(), dx.view(), cache, GradientMode::overwrite);
-  return {from_space(context, h), from_space(context, dx), from_space(context, parameters.gradients())};
+  return {fetch(context, h), fetch(context, dx), fetch(context, parameters.gradients())};
 }
 
 }  // namespace
